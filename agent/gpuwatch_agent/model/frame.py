@@ -1,0 +1,62 @@
+"""What is published once a tick: everything the node says at one moment, and what gpuwatch makes of it."""
+
+from msgspec import Struct
+
+from gpuwatch_agent.model.finding import Finding
+from gpuwatch_agent.model.gpu import Gpu
+from gpuwatch_agent.model.host import Host
+
+SCHEMA = 1
+
+
+class Trouble(Struct, frozen=True, kw_only=True, gc=False):
+    """What keeps gpuwatch from seeing, in words, and what to do about it."""
+
+    kind: str
+    message: str
+    action: str
+
+
+class CollectorCost(Struct, frozen=True, kw_only=True, gc=False):
+    """What one collector costs and how it fares, over all GPUs."""
+
+    name: str
+    tier: str
+    runs: int
+    failures: int
+    missed_deadlines: int
+    last_ms: float | None = None
+    mean_ms: float | None = None
+    last_error: str | None = None
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """gpuwatch's account of itself."""
+
+    interval_s: float
+    samples: int
+    sample_ms: float | None = None
+    """Processor time of the last sample, over all GPUs."""
+    cpu_pct: float | None = None
+    memory_bytes: int | None = None
+    sampler_cpu_pct: float | None = None
+    sampler_memory_bytes: int | None = None
+    sampler_restarts: int = 0
+    missed_deadlines: int = 0
+    collectors: list[CollectorCost] = []
+
+
+class Frame(Struct, frozen=True, kw_only=True):
+    """One moment of one node; the object that `status --json` and `GET /v1/snapshot` give."""
+
+    schema: int = SCHEMA
+    node: str
+    taken_at: float
+    simulated: bool
+    driver_version: str | None = None
+    cuda_version: str | None = None
+    host: Host | None = None
+    gpus: list[Gpu]
+    findings: list[Finding] = []
+    trouble: Trouble | None = None
+    agent: Cost | None = None
