@@ -165,6 +165,9 @@ class Profile(RawReading):
     sm_occupancy_pct: float | None = None
     tensor_activity_pct: float | None = None
     dram_activity_pct: float | None = None
+    pcie_tx_bytes_per_s: float | None = None
+    """PCIe traffic as the profiler counts it; better than the byte counters, which wrap."""
+    pcie_rx_bytes_per_s: float | None = None
 
 
 class MemoryHealth(RawReading):
