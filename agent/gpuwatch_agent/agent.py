@@ -1,0 +1,129 @@
+"""The node agent: a sampler in charge, a frame once a tick, and the API that gives it out."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import structs
+
+from gpuwatch_agent.config import Config
+from gpuwatch_agent.hardware.base import Placement
+from gpuwatch_agent.hardware.host import node_name
+from gpuwatch_agent.history import History
+from gpuwatch_agent.hub import FrameHub
+from gpuwatch_agent.ledger import Ledger
+from gpuwatch_agent.model.frame import Cost, Frame
+from gpuwatch_agent.model.topology import Topology
+from gpuwatch_agent.own_cost import OwnCost
+from gpuwatch_agent.sampling.supervisor import Supervisor
+from gpuwatch_agent.sampling.wire import Message, Placed, Sampled, XidSeen, XidWatched
+from gpuwatch_agent.topology import build_topology
+
+
+class Agent:
+    """Everything but the API; the dashboard embeds one of these, too."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._node = node_name()
+        self._ledger = Ledger(clock, wall_clock)
+        self._placements: dict[int, Placement] = {}
+        self._supervisor = Supervisor(config, self._on_message, clock)
+        self._own_cost = OwnCost(clock)
+        self._published_at: float | None = None
+        self.hub = FrameHub()
+        self.history = History(seconds=config.history.seconds)
+
+    async def run(self) -> None:
+        """Sample and publish until cancelled."""
+        supervising = asyncio.create_task(self._supervisor.run())
+        try:
+            await asyncio.gather(supervising, self._age_frames())
+        finally:
+            await self._supervisor.stop()
+            supervising.cancel()
+
+    def topology(self) -> Topology | None:
+        """The wiring as of the last frame."""
+        frame = self.hub.latest
+        if frame is None:
+            return None
+        return build_topology(
+            frame.gpus, self._placements, node=frame.node, taken_at=frame.taken_at, simulated=frame.simulated
+        )
+
+    def _on_message(self, message: Message) -> None:
+        if isinstance(message, Sampled):
+            self._publish(self._ledger.complete(message.frame))
+        elif isinstance(message, Placed):
+            self._placements = {**self._placements, **message.placements}
+        elif isinstance(message, XidSeen):
+            self._ledger.note_xid(message.event)
+        elif isinstance(message, XidWatched):
+            self._ledger.watch_xids(message.problem)
+
+    async def _age_frames(self) -> None:
+        """Where no sample comes, say so once a tick: readers must not take old values for new."""
+        patience = max(self._config.sampling.stale_after_s, 2 * self._config.sampling.interval_s)
+        while True:
+            await asyncio.sleep(max(self._config.sampling.interval_s, 0.25))
+            trouble = self._supervisor.trouble
+            silent_for = self._clock() - self._supervisor.heard_at
+            never = self._published_at is None
+            if (trouble is not None and (never or silent_for > 0.25)) or (silent_for > patience and not never):
+                self._publish(self._ledger.aged(trouble, self._node))
+
+    def _publish(self, frame: Frame) -> None:
+        self._published_at = self._clock()
+        frame = structs.replace(frame, agent=self._cost(frame.agent))
+        self.history.append(frame, self._published_at)
+        self.hub.publish(frame)
+
+    def _cost(self, sampled: Cost | None) -> Cost:
+        usage = self._own_cost.usage(self._supervisor.pid)
+        base = sampled if sampled is not None else Cost(interval_s=self._config.sampling.interval_s, samples=0)
+        return structs.replace(
+            base,
+            cpu_pct=usage.agent_cpu_pct,
+            memory_bytes=usage.agent_memory_bytes,
+            sampler_cpu_pct=usage.sampler_cpu_pct,
+            sampler_memory_bytes=usage.sampler_memory_bytes,
+            sampler_restarts=self._supervisor.restarts,
+        )
+
+
+def run_agent(config: Config, *, mounts: Sequence[Any] = ()) -> int:
+    """Run agent and API until a signal comes; gives the exit status."""
+    from gpuwatch_agent.api.app import create_app
+    from gpuwatch_agent.api.server import Server
+
+    async def serve() -> None:
+        agent = Agent(config)
+        app = create_app(agent.hub, agent.history, agent.topology, config, mounts=mounts)
+        server = Server(app, config)
+        server.bind()
+        running = asyncio.create_task(agent.run())
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            await server.serve(stop)
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+    asyncio.run(serve())
+    return os.EX_OK

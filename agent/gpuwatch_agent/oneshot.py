@@ -1,0 +1,64 @@
+"""One reading of this node in this process, under the same watch as the agent's: `status` and `topo` without an agent."""
+
+import time
+from collections.abc import Callable
+
+from gpuwatch_agent.config import Config
+from gpuwatch_agent.hardware.base import Hardware, Tier
+from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.topology import Topology
+from gpuwatch_agent.sampling.rig import Rig
+from gpuwatch_agent.topology import build_topology
+
+# Long enough for the profiler's two samples and for byte counters to move.
+_RATES_GAP_S = 0.5
+_ALL = tuple(Tier)
+
+
+def read_frame(
+    hardware: Hardware, config: Config, *, rates: bool, pause: Callable[[float], None] = time.sleep
+) -> Frame:
+    """Everything of this node at one moment; `rates` waits for the second reading that rates need."""
+    rig = Rig(hardware, config)
+    rig.open()
+    try:
+        frame = rig.read(_ALL)
+        if rates:
+            pause(_RATES_GAP_S)
+            frame = rig.read((Tier.FAST, Tier.MEDIUM))
+    finally:
+        rig.close()
+    return frame
+
+
+def read_topology(hardware: Hardware, config: Config) -> Topology:
+    """How the GPUs of this node are wired."""
+    rig = Rig(hardware, config)
+    rig.open()
+    try:
+        frame = rig.read((Tier.MEDIUM, Tier.SLOW))
+        placements = rig.placements()
+    finally:
+        rig.close()
+    return build_topology(frame.gpus, placements, node=frame.node, taken_at=frame.taken_at, simulated=frame.simulated)
+
+
+class Watcher:
+    """Frames one after the other, for `status --watch` without an agent."""
+
+    def __init__(self, hardware: Hardware, config: Config) -> None:
+        self._rig = Rig(hardware, config)
+        self._interval_s = config.sampling.interval_s
+        self._next = time.monotonic()
+        self._rig.open()
+
+    def next_frame(self) -> Frame:
+        """Waits for the next tick and reads what is due."""
+        wait_s = self._next - time.monotonic()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        self._next = max(self._next + self._interval_s, time.monotonic())
+        return self._rig.read()
+
+    def close(self) -> None:
+        self._rig.close()

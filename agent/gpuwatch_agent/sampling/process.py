@@ -1,0 +1,113 @@
+"""The sampler: the one process that touches the driver. Its parent starts it, listens to it and replaces it.
+
+Its standard input is its lifeline: when that closes, the parent wants it gone, or is gone itself.
+"""
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from gpuwatch_agent.collectors.registry import COLLECTORS
+from gpuwatch_agent.hardware.base import Hardware, XidEvent
+from gpuwatch_agent.hardware.choose import make_hardware
+from gpuwatch_agent.model.errors import DriverUnavailableError, GpuwatchError
+from gpuwatch_agent.model.frame import Trouble
+from gpuwatch_agent.sampling.breadcrumbs import Breadcrumbs
+from gpuwatch_agent.sampling.rig import Rig
+from gpuwatch_agent.sampling.wire import Message, Orders, Placed, Refused, Sampled, XidSeen, XidWatched, make_sender
+
+COLLECTOR_NAMES = tuple(kind.name for kind in COLLECTORS)
+_PLACEMENT_EVERY_S = 60.0
+EXIT_REFUSED = 3
+
+
+def main(breadcrumbs_fd: int) -> int:
+    """Run until the lifeline closes; gives the exit status."""
+    # A library that prints must not break the stream of messages.
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    orders = msgspec.json.decode(_first_line(), type=Orders)
+    breadcrumbs = Breadcrumbs(breadcrumbs_fd, COLLECTOR_NAMES)
+    send = _serialised(make_sender(stream))
+    try:
+        hardware = make_hardware(orders.config)
+        rig = Rig(hardware, orders.config, breadcrumbs=breadcrumbs, quarantine=orders.quarantine)
+        _sample(rig, hardware, orders, send)
+    except GpuwatchError as error:
+        send(Refused(Trouble(kind=error.kind, message=error.message, action=error.action)))
+        return EXIT_REFUSED
+    except BrokenPipeError:
+        return 0
+    rig.close()
+    return 0
+
+
+def _first_line() -> bytes:
+    """Unbuffered: what comes after it is for `select` to see."""
+    line = bytearray()
+    while (byte := os.read(sys.stdin.fileno(), 1)) not in {b"", b"\n"}:
+        line += byte
+    return bytes(line)
+
+
+def _serialised(send: Callable[[Message], None]) -> Callable[[Message], None]:
+    """Xids come from a thread of their own; two messages must not mix."""
+    lock = threading.Lock()
+
+    def send_one(message: Message) -> None:
+        with lock:
+            send(message)
+
+    return send_one
+
+
+def _sample(rig: Rig, hardware: Hardware, orders: Orders, send: Callable[[Message], None]) -> None:
+    rig.open()
+    interval = orders.config.sampling.interval_s
+    if orders.config.hardware.events:
+
+        def report(event: XidEvent) -> None:
+            try:
+                send(XidSeen(event))
+            except BrokenPipeError:
+                return  # the parent is gone, and we shall be soon
+
+        send(XidWatched(hardware.watch_xids(report)))
+    else:
+        send(XidWatched("watching for Xids is switched off (hardware.events in the configuration)"))
+    placed_at, placed_roster = -_PLACEMENT_EVERY_S, -1
+    tick = time.monotonic()
+    while True:
+        send(Sampled(rig.read(), rig.stuck_for()))
+        now = time.monotonic()
+        if now - placed_at >= _PLACEMENT_EVERY_S or placed_roster != rig.roster_changes:
+            placed_at, placed_roster = now, rig.roster_changes
+            send(Placed(rig.placements()))
+        # Ticks keep their beat; those that were missed are not made up for.
+        tick = max(tick + interval, now)
+        if _lifeline_closed(max(0.0, tick - time.monotonic())):
+            return
+
+
+def _lifeline_closed(wait_s: float) -> bool:
+    readable, _, _ = select.select([sys.stdin], [], [], wait_s)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 1)
+
+
+if __name__ == "__main__":
+    status = EXIT_REFUSED
+    try:
+        status = main(int(sys.argv[1]))
+    except DriverUnavailableError as error:
+        sys.stderr.write(f"{error}\n")
+    finally:
+        sys.stderr.flush()
+        # A thread that hangs in the driver would hold up an orderly end.
+        os._exit(status)

@@ -1,0 +1,216 @@
+"""Keeps one sampler running: starts it again when it crashes, replaces it when it hangs, and never blames the rest.
+
+A replacement is started beside the old one and takes over with its first sample: a GPU that hangs again in the new
+process costs the others nothing. A reading that has crashed the sampler twice on the same GPU is left out for a while.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine
+
+from gpuwatch_agent.config import Config
+from gpuwatch_agent.model.frame import Trouble
+from gpuwatch_agent.sampling.breadcrumbs import Blame
+from gpuwatch_agent.sampling.child import SamplerChild
+from gpuwatch_agent.sampling.wire import Message, Refused, Sampled
+
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
+_HEALTHY_AFTER_S = 60.0
+_CRASHES_TO_QUARANTINE = 2
+_QUARANTINE_S = 600.0
+# A GPU that has not answered for so long is tried from a fresh process; each further try waits twice as long.
+_STUCK_S = 30.0
+_LONGEST_BETWEEN_REPLACEMENTS_S = 600.0
+# A candidate opens the driver first, and that may take long without persistence mode.
+_CANDIDATE_S = 30.0
+_MOST_ABANDONED = 4
+
+
+class Supervisor:
+    """`on_message` gets what the sampler in charge says; `trouble` is why nobody is, if so."""
+
+    def __init__(self, config: Config, on_message: Callable[[Message], None], clock: Callable[[], float]) -> None:
+        self._config = config
+        self._on_message = on_message
+        self._clock = clock
+        self._in_charge: SamplerChild | None = None
+        self._candidate: SamplerChild | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._crashes: Counter[Blame] = Counter()
+        self._quarantined_until: dict[Blame, float] = {}
+        self._failures = 0
+        self._next_replacement = _STUCK_S
+        self._replace_not_before = 0.0
+        self._heard_at = clock()
+        self._abandoned = 0
+        self._sampling = False
+        self._stop = asyncio.Event()
+        self._vacant = asyncio.Event()
+        self._promoted = asyncio.Event()
+        self._stopping = False
+        self.restarts = 0
+        self.trouble: Trouble | None = None
+
+    @property
+    def heard_at(self) -> float:
+        """When the sampler in charge last gave a sign of life."""
+        return self._heard_at
+
+    @property
+    def pid(self) -> int | None:
+        return self._in_charge.pid if self._in_charge is not None else None
+
+    async def run(self) -> None:
+        """Keep a sampler in charge until `stop`."""
+        self._spawn(self._watch())
+        while not self._stopping:
+            started = self._heard_at = self._clock()
+            self._vacant.clear()
+            self._in_charge = await SamplerChild.start(self._config, self._quarantine())
+            self._spawn(self._listen(self._in_charge))
+            await self._vacant.wait()
+            if self._stopping:
+                return
+            if self._clock() - started > _HEALTHY_AFTER_S:
+                self._failures = 0
+            wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
+            self._failures += 1
+            self.restarts += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), wait_s)
+
+    async def _listen(self, child: SamplerChild) -> None:
+        """Pass on what the sampler in charge says; a candidate takes charge with its first sample."""
+        async for message in child.messages():
+            if child is self._candidate and isinstance(message, Sampled):
+                self._promote(child)
+            if child is self._in_charge:
+                self._heard(message)
+        if child is self._in_charge and not self._stopping:
+            await self._bury(child)
+            self._in_charge = None
+            self._vacant.set()
+
+    def _heard(self, message: Message) -> None:
+        self._heard_at = self._clock()
+        if isinstance(message, Refused):
+            self.trouble = message.trouble
+            self._sampling = False
+        elif isinstance(message, Sampled):
+            self.trouble = None
+            self._sampling = True
+            if message.stuck_s >= self._next_replacement:
+                self._want_replacement()
+            elif message.stuck_s == 0:
+                self._next_replacement = _STUCK_S
+        self._on_message(message)
+
+    async def _watch(self) -> None:
+        """A sampler that says nothing at all is replaced; opening the driver has a deadline of its own, inside it."""
+        limit = max(5.0, 5 * self._config.sampling.interval_s)
+        while True:
+            await asyncio.sleep(limit / 2)
+            silent = self._clock() - self._heard_at
+            if self._in_charge is not None and silent > limit and (self._sampling or silent > _CANDIDATE_S):
+                self.trouble = _silent_sampler(silent)
+                self._want_replacement()
+
+    def _want_replacement(self) -> None:
+        now = self._clock()
+        if self._candidate is not None or now < self._replace_not_before or self._abandoned >= _MOST_ABANDONED:
+            return
+        self._replace_not_before = now + self._next_replacement
+        self._next_replacement = min(2 * self._next_replacement, _LONGEST_BETWEEN_REPLACEMENTS_S)
+        self._spawn(self._replace())
+
+    async def _replace(self) -> None:
+        """Start a second sampler; one that gives no sample in time is sent away, and the old one keeps its post."""
+        candidate = await SamplerChild.start(self._config, self._quarantine())
+        self._candidate = candidate
+        self._promoted.clear()
+        self._spawn(self._listen(candidate))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._promoted.wait(), _CANDIDATE_S)
+        self._candidate = None
+        if candidate is not self._in_charge:
+            await self._send_away(candidate)
+
+    def _promote(self, candidate: SamplerChild) -> None:
+        old, self._in_charge = self._in_charge, candidate
+        self._candidate = None
+        self.restarts += 1
+        self._promoted.set()
+        if old is not None:
+            self._spawn(self._send_away(old))
+        else:
+            self._vacant.clear()
+
+    async def _send_away(self, child: SamplerChild) -> None:
+        if not await child.retire():
+            self._abandoned += 1
+
+    async def _bury(self, child: SamplerChild) -> None:
+        """Learn from the end of the sampler in charge."""
+        self._sampling = False
+        try:
+            crash = await asyncio.wait_for(child.end(), 2.0)
+        except TimeoutError:
+            await self._send_away(child)
+            return
+        blames = child.blames()
+        if crash is not None:
+            self.trouble = _crashed_sampler(crash, blames)
+            self._crashes.update(blames)
+            for blame in blames:
+                if self._crashes[blame] >= _CRASHES_TO_QUARANTINE:
+                    self._quarantined_until[blame] = self._clock() + _QUARANTINE_S
+        elif self.trouble is None:
+            words = child.last_words.decode("utf-8", "replace").strip().splitlines()
+            self.trouble = _ended_sampler(words[-1] if words else "it left no message")
+
+    def _quarantine(self) -> list[Blame]:
+        now = self._clock()
+        return [blame for blame, until in self._quarantined_until.items() if now < until]
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Ask all samplers to leave; they go by themselves if they do not answer in time."""
+        self._stopping = True
+        self._stop.set()
+        self._vacant.set()
+        for child in (self._in_charge, self._candidate):
+            if child is not None:
+                child.release()
+        for task in self._tasks:
+            task.cancel()
+
+
+def _crashed_sampler(crash: str, blames: list[Blame]) -> Trouble:
+    where = ", ".join(f"{blame.collector} of GPU {blame.gpu_slot}" for blame in blames)
+    return Trouble(
+        kind="sampler_crashed",
+        message=f"The NVIDIA driver took the sampler down ({crash}){' while reading ' + where if where else ''}.",
+        action="It has been started again; a reading that does it twice is left out for ten minutes. "
+        "A driver update may cure it.",
+    )
+
+
+def _ended_sampler(last_words: str) -> Trouble:
+    return Trouble(
+        kind="sampler_ended",
+        message=f"The sampler ended unexpectedly: {last_words}.",
+        action="It is started again; if this repeats, please report it with the agent's log.",
+    )
+
+
+def _silent_sampler(silent_s: float) -> Trouble:
+    return Trouble(
+        kind="sampler_silent",
+        message=f"The sampler has said nothing for {silent_s:.0f} s: it hangs in the driver.",
+        action="A second one is started beside it; `dmesg | grep -i xid` may name the GPU that hangs.",
+    )
