@@ -47,6 +47,8 @@ COLLECTORS: tuple[type[Collector], ...] = (
     Bar1Collector,
 )
 
+COLLECTOR_NAMES: tuple[str, ...] = tuple(kind.name for kind in COLLECTORS)
+
 
 def make_collectors(disabled: Sequence[str] = ()) -> list[Collector]:
     """A fresh set for one GPU."""

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from gpuwatch_agent.collectors.registry import COLLECTOR_NAMES
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.sampling.breadcrumbs import Blame, Breadcrumbs
-from gpuwatch_agent.sampling.process import COLLECTOR_NAMES
 from gpuwatch_agent.sampling.wire import LENGTH_BYTES, Message, Orders, decode
 
 _MOST_BYTES = 64 << 20

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gpuwatch_agent.collectors.registry import COLLECTORS
+from gpuwatch_agent.collectors.registry import COLLECTOR_NAMES
 from gpuwatch_agent.hardware.base import Hardware, XidEvent
 from gpuwatch_agent.hardware.choose import make_hardware
 from gpuwatch_agent.model.errors import DriverUnavailableError, GpuwatchError
@@ -22,7 +22,6 @@ from gpuwatch_agent.sampling.breadcrumbs import Breadcrumbs
 from gpuwatch_agent.sampling.rig import Rig
 from gpuwatch_agent.sampling.wire import Message, Orders, Placed, Refused, Sampled, XidSeen, XidWatched, make_sender
 
-COLLECTOR_NAMES = tuple(kind.name for kind in COLLECTORS)
 _PLACEMENT_EVERY_S = 60.0
 EXIT_REFUSED = 3
 
