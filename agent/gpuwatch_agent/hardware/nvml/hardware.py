@@ -7,7 +7,7 @@ from gpuwatch_agent.hardware.base import Device, NodeFacts, ProcessFacts, RawRea
 from gpuwatch_agent.hardware.nvml.binding import NvmlError, Questions, judge, nvml, opening_error
 from gpuwatch_agent.hardware.nvml.device import NvmlDevice
 from gpuwatch_agent.hardware.nvml.unopened import UnopenedDevice
-from gpuwatch_agent.hardware.nvml.xid_events import EventWatch, KernelLogWatch
+from gpuwatch_agent.hardware.nvml.xid_events import EventWatch, KernelLogWatch, address_of
 from gpuwatch_agent.model.errors import DeviceError
 
 
@@ -25,6 +25,7 @@ class NvmlHardware:
         self._wall_clock = wall_clock
         self._kernel_log = kernel_log
         self._devices: dict[str, NvmlDevice] = {}
+        self._unopened: dict[int, UnopenedDevice] = {}
         self._watch: EventWatch | KernelLogWatch | None = None
 
     def open(self) -> None:
@@ -61,7 +62,9 @@ class NvmlHardware:
             try:
                 found.append(self._device(index))
             except DeviceError as error:
-                found.append(UnopenedDevice(index, error))
+                # One that was open before says itself that it is lost; one that never was gets a row with the reason.
+                known = next((device for device in self._devices.values() if device.index == index), None)
+                found.append(known or self._unopened.setdefault(index, UnopenedDevice(index, error)))
         return found
 
     def _device(self, index: int) -> NvmlDevice:
@@ -75,7 +78,8 @@ class NvmlHardware:
                 "Check the permissions of its file in /dev (`ls -l /dev/nvidia*`) and `dmesg | grep -i nvrm`.",
             ) from None
         known = self._devices.get(uuid)
-        if known is None or known.index != index:
+        self._unopened.pop(index, None)
+        if known is None or known.index != index or address_of(known.handle) != address_of(handle):
             known = self._devices[uuid] = NvmlDevice(index, uuid, handle, self._clock)
         return known
 

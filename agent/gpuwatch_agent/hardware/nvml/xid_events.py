@@ -35,7 +35,7 @@ class EventWatch:
                     nvml.nvmlDeviceRegisterEvents(handle, _XID, events)
                 except NvmlError:
                     continue  # this board has no events; the others may
-                self._uuid_of[_address(handle)] = uuid
+                self._uuid_of[address_of(handle)] = uuid
         except NvmlError as error:
             return f"NVML events are not available ({error})"
         if not self._uuid_of:
@@ -55,7 +55,7 @@ class EventWatch:
                     # A lost GPU makes every wait return at once: don't spin.
                     self._stop.wait(_WAIT_MS / 1000)
                 continue
-            uuid = self._uuid_of.get(_address(event.device))
+            uuid = self._uuid_of.get(address_of(event.device))
             if uuid is not None and event.eventType & _XID:
                 report(XidEvent(gpu=uuid, code=int(event.eventData), at=self._clock(), source="nvml"))
         try:
@@ -64,7 +64,8 @@ class EventWatch:
             return  # shutting down: the driver frees it with the process
 
 
-def _address(handle: object) -> int | None:
+def address_of(handle: object) -> int | None:
+    """What a handle points to: two handles of one GPU are equal in this."""
     address: int | None = nvml.cast(handle, nvml.c_void_p).value
     return address
 
