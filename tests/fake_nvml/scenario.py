@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,12 @@ class Scenario:
         now = time.time()
         scenario = cls([healthy_gpu(BOARDS[board], slot, count, now) for slot in range(count)])
         scenario.says("driver_version", "580.105.08").says("nvml_version", "13.580.105.08")
-        return scenario.says("cuda_version", 13000).says("pcie_throughput_ms", 20).says("driver_generation", 1)
+        scenario.says("cuda_version", 13000)
+        return scenario.says("pcie_throughput_ms", 20).says("driver_generation", 1)._is_another()
+
+    def _is_another(self) -> Scenario:
+        """A process that meets this scenario after another starts counting calls and events afresh."""
+        return self.says("machine", secrets.randbits(63))
 
     def says(self, key: str, given: Settable) -> Scenario:
         """What the driver says of itself: driver_version, nvml_version, cuda_version."""

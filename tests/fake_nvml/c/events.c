@@ -25,6 +25,7 @@ struct event_set {
 
 static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool told[REMEMBERED];
+static ull told_on; /* the machine that `told` speaks of */
 
 static int watch_scenario(void) {
     char folder[4096];
@@ -83,6 +84,8 @@ static nvmlReturn_t next_event(const char *function, nvmlEventSet_t set, nvmlEve
     if (result != OK) return result;
     result = TIMED_OUT;
     pthread_mutex_lock(&told_lock);
+    if (told_on != this_machine()) memset(told, 0, sizeof told);
+    told_on = this_machine();
     for (size_t i = 0; i < world.event_count && result == TIMED_OUT; i++) {
         const struct event *event = &world.events[i];
         const struct registration *registration = wanting(set, event);

@@ -31,6 +31,8 @@ static double session_began;
 static struct stat seen;
 static bool readable;
 static ull driver_of_this_process; /* a driver loaded after this process first asked answers it no more */
+static bool driver_was_met;
+static ull machine; /* which scenario this is: another one starts all counting afresh */
 
 static double seconds(clockid_t clock) {
     struct timespec now;
@@ -81,6 +83,15 @@ static bool same_file(const struct stat *one, const struct stat *other) {
            one->st_mtim.tv_sec == other->st_mtim.tv_sec && one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
 }
 
+static void notice_another_machine(void) {
+    ull found = bits_or(&world.system, "machine", 0);
+    if (found == machine) return;
+    machine = found;
+    driver_was_met = sessions > 0;
+    driver_of_this_process = bits_or(&world.system, "driver_generation", 0);
+    for (int i = 0; i < FAULTS; i++) fault_calls[i] = 0;
+}
+
 void refresh_world(bool now) {
     double moment = seconds(CLOCK_MONOTONIC);
     if (!now && moment - last_check < recheck_s()) return;
@@ -97,13 +108,14 @@ void refresh_world(bool now) {
             free_world(&world);
             parse_world(&world, text);
             point_handles_at_records();
+            notice_another_machine();
             seen = found;
         }
     }
     pthread_rwlock_unlock(&world_lock);
 }
 
-bool world_is_readable(void) { return readable; }
+ull this_machine(void) { return machine; }
 
 /* Handles */
 
@@ -210,7 +222,6 @@ nvmlReturn_t enter_looking_up(const char *function, record_lookup lookup, const 
 }
 
 nvmlReturn_t start_session(const char *function) {
-    static atomic_bool asked_before;
     refresh_world(true);
     if (!readable) return DRIVER_NOT_LOADED;
     if (sessions == 0) session_began = seconds(CLOCK_MONOTONIC);
@@ -218,8 +229,8 @@ nvmlReturn_t start_session(const char *function) {
     if (suffered != OK) return suffered;
     pthread_rwlock_rdlock(&world_lock);
     ull driver = bits_or(&world.system, "driver_generation", 0);
-    if (!asked_before) driver_of_this_process = driver;
-    asked_before = true;
+    if (!driver_was_met) driver_of_this_process = driver;
+    driver_was_met = true;
     if (driver != driver_of_this_process) return leave(VERSION_MISMATCH);
     sessions++;
     return leave(OK);

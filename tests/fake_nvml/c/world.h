@@ -76,9 +76,9 @@ struct device {
 
 extern struct world world;
 
-/* Read the file again if it changed; the second reports whether it could be read at all. */
+/* Read the file again if it changed. */
 void refresh_world(bool now);
-bool world_is_readable(void);
+ull this_machine(void);
 const char *scenario_path(void);
 
 /* A call begins: faults first, then the world is held for reading until `leave`. */
