@@ -1,0 +1,73 @@
+/* Prints what the compiler made of each struct: name, size, then the fields with their offsets. */
+#include <stddef.h>
+#include <stdio.h>
+
+#include "nvml_abi.h"
+
+#define STRUCT(binding, type) printf("\n%s %zu", #binding, sizeof(type));
+#define FIELD(type, field) printf(" %s=%zu", #field, offsetof(type, field));
+
+int main(void) {
+    STRUCT(nvmlPciInfo_t, nvmlPciInfo_t)
+    FIELD(nvmlPciInfo_t, busIdLegacy)
+    FIELD(nvmlPciInfo_t, domain)
+    FIELD(nvmlPciInfo_t, pciSubSystemId)
+    FIELD(nvmlPciInfo_t, busId)
+    STRUCT(c_nvmlMemory_t, nvmlMemory_t)
+    STRUCT(c_nvmlMemory_v2_t, nvmlMemory_v2_t)
+    FIELD(nvmlMemory_v2_t, total)
+    FIELD(nvmlMemory_v2_t, reserved)
+    FIELD(nvmlMemory_v2_t, free)
+    FIELD(nvmlMemory_v2_t, used)
+    STRUCT(c_nvmlBAR1Memory_t, nvmlBAR1Memory_t)
+    FIELD(nvmlBAR1Memory_t, bar1Used)
+    STRUCT(c_nvmlUtilization_t, nvmlUtilization_t)
+    STRUCT(c_nvmlTemperature_v1_t, nvmlTemperature_v1_t)
+    STRUCT(c_nvmlMarginTemperature_v1_t, nvmlMarginTemperature_v1_t)
+    STRUCT(c_nvmlFanSpeedInfo_t, nvmlFanSpeedInfo_t)
+    STRUCT(c_nvmlViolationTime_t, nvmlViolationTime_t)
+    STRUCT(c_nvmlEccErrorCounts_t, nvmlEccErrorCounts_t)
+    STRUCT(c_nvmlRowRemapperHistogramValues, nvmlRowRemapperHistogramValues_t)
+    STRUCT(c_nvmlProcessInfo_v2_t, nvmlProcessInfo_v2_t)
+    FIELD(nvmlProcessInfo_v2_t, usedGpuMemory)
+    FIELD(nvmlProcessInfo_v2_t, gpuInstanceId)
+    STRUCT(c_nvmlProcessDetail_v1_t, nvmlProcessDetail_v1_t)
+    FIELD(nvmlProcessDetail_v1_t, usedGpuCcProtectedMemory)
+    STRUCT(c_nvmlProcessDetailList_v1_t, nvmlProcessDetailList_v1_t)
+    FIELD(nvmlProcessDetailList_v1_t, procArray)
+    STRUCT(c_nvmlProcessUtilizationSample_t, nvmlProcessUtilizationSample_t)
+    FIELD(nvmlProcessUtilizationSample_t, timeStamp)
+    FIELD(nvmlProcessUtilizationSample_t, decUtil)
+    STRUCT(c_nvmlProcessUtilizationInfo_v1_t, nvmlProcessUtilizationInfo_v1_t)
+    FIELD(nvmlProcessUtilizationInfo_v1_t, pid)
+    FIELD(nvmlProcessUtilizationInfo_v1_t, ofaUtil)
+    STRUCT(c_nvmlProcessesUtilizationInfo_v1_t, nvmlProcessesUtilizationInfo_v1_t)
+    FIELD(nvmlProcessesUtilizationInfo_v1_t, lastSeenTimeStamp)
+    FIELD(nvmlProcessesUtilizationInfo_v1_t, procUtilArray)
+    STRUCT(c_nvmlFieldValue_t, nvmlFieldValue_t)
+    FIELD(nvmlFieldValue_t, scopeId)
+    FIELD(nvmlFieldValue_t, timestamp)
+    FIELD(nvmlFieldValue_t, valueType)
+    FIELD(nvmlFieldValue_t, nvmlReturn)
+    FIELD(nvmlFieldValue_t, value)
+    STRUCT(c_nvmlEventData_t, nvmlEventData_t)
+    FIELD(nvmlEventData_t, eventType)
+    FIELD(nvmlEventData_t, eventData)
+    FIELD(nvmlEventData_t, computeInstanceId)
+    STRUCT(c_nvmlDeviceAttributes, nvmlDeviceAttributes_t)
+    FIELD(nvmlDeviceAttributes_t, gpuInstanceSliceCount)
+    FIELD(nvmlDeviceAttributes_t, memorySizeMB)
+    STRUCT(c_nvmlGpmMetric_t, nvmlGpmMetric_t)
+    FIELD(nvmlGpmMetric_t, nvmlReturn)
+    FIELD(nvmlGpmMetric_t, value)
+    FIELD(nvmlGpmMetric_t, metricInfo)
+    STRUCT(c_nvmlGpmSupport_t, nvmlGpmSupport_t)
+    STRUCT(c_nvmlGpuFabricInfo_t, nvmlGpuFabricInfo_t)
+    FIELD(nvmlGpuFabricInfo_t, state)
+    STRUCT(c_nvmlGpuFabricInfo_v2_t, nvmlGpuFabricInfo_v2_t)
+    FIELD(nvmlGpuFabricInfo_v2_t, healthMask)
+    STRUCT(c_nvmlGpuFabricInfo_v3_t, nvmlGpuFabricInfo_v3_t)
+    FIELD(nvmlGpuFabricInfo_v3_t, healthSummary)
+    printf("\n");
+    return 0;
+}
