@@ -1,0 +1,156 @@
+"""`config.toml` and what overrides it. A setting is declared once, as a field with its range and its meaning.
+
+To add a section: one struct, one field in `Config`. To add a setting: one field. Everything else follows from these:
+the file's keys, the environment's names, what is said of a wrong value, and docs/configuration.md.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class AgentSection(Struct, frozen=True, kw_only=True):
+    """Where the agent listens and whom it answers."""
+
+    listen: Annotated[
+        str,
+        Meta(
+            description="Address and port of the API and of `/metrics`. Off loopback a token is needed.",
+            pattern=r"^(\[[0-9A-Fa-f:.%]+\]|[^:/\s\[\]]+)"
+            r":(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$",
+            extra={"flag": "--listen", "allowed": "HOST:PORT, as 127.0.0.1:9489 or [::1]:9489"},
+        ),
+    ] = "127.0.0.1:9489"
+    token_file: Annotated[
+        str | None,
+        Meta(
+            description="A file whose first line is the token that readers off loopback, and all control, must send.",
+            extra={"flag": "--token-file", "allowed": "a path"},
+        ),
+    ] = None
+    insecure_no_auth: Annotated[
+        bool,
+        Meta(
+            description="Answer off loopback without a token. Whoever reaches the port can then read everything.",
+            extra={"flag": "--insecure-no-auth"},
+        ),
+    ] = False
+    allowed_hosts: Annotated[
+        list[str],
+        Meta(
+            description="Names under which the agent may be addressed (the `Host` header), beside its address, its host "
+            "name and localhost.",
+            extra={"allowed": 'a list of host names, as ["gpu07.example.org"]'},
+        ),
+    ] = []
+
+
+class SamplingSection(Struct, frozen=True, kw_only=True):
+    """How often what is read, and how long a driver call may take."""
+
+    interval_s: Annotated[
+        float,
+        Meta(
+            description="The fast tier: utilisation, memory, power, clocks, throttling.",
+            ge=0.1,
+            le=3600,
+            extra={"flag": "--interval"},
+        ),
+    ] = 1.0
+    medium_s: Annotated[float, Meta(description="The medium tier: processes.", ge=0.1, le=600)] = 2.0
+    slow_s: Annotated[float, Meta(description="The slow tier: memory errors, links, limits.", ge=0.1, le=3600)] = 10.0
+    deadline_s: Annotated[
+        float,
+        Meta(description="How long one call to the driver may take before its GPU counts as slow.", ge=0.05, le=30),
+    ] = 0.5
+    stale_after_s: Annotated[
+        float, Meta(description="A GPU whose values are older than this is shown as stale.", ge=0.2, le=600)
+    ] = 3.0
+
+
+class HistorySection(Struct, frozen=True, kw_only=True):
+    """What the agent remembers."""
+
+    seconds: Annotated[int, Meta(description="How far back the series go, at one value a second.", ge=60, le=86400)] = (
+        3600
+    )
+
+
+class CollectorsSection(Struct, frozen=True, kw_only=True):
+    """What is read at all."""
+
+    disable: Annotated[
+        list[str],
+        Meta(
+            description="Collectors to leave out, by name (`gpuwatch status --json` names them under `agent.collectors`).",
+            extra={"allowed": 'a list of names, as ["codecs"]'},
+        ),
+    ] = []
+
+
+class HardwareSection(Struct, frozen=True, kw_only=True):
+    """Which hardware is read."""
+
+    simulate: Annotated[
+        str,
+        Meta(
+            description="A simulated machine instead of the NVIDIA driver; `gpuwatch sims` lists the names.",
+            extra={"flag": "--sim", "allowed": "a name that `gpuwatch sims` lists, or empty"},
+        ),
+    ] = ""
+    seed: Annotated[int, Meta(description="Makes a simulated machine's chance repeatable.", ge=0, le=2**32 - 1)] = 0
+    events: Annotated[bool, Meta(description="Watch for Xid events.")] = True
+    kmsg: Annotated[
+        str,
+        Meta(
+            description="The kernel log, read for Xids where the driver reports no events; empty to leave it alone.",
+            extra={"allowed": "a path, or empty"},
+        ),
+    ] = "/dev/kmsg"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything that can be set, by section."""
+
+    agent: AgentSection = AgentSection()
+    sampling: SamplingSection = SamplingSection()
+    history: HistorySection = HistorySection()
+    collectors: CollectorsSection = CollectorsSection()
+    hardware: HardwareSection = HardwareSection()
+
+
+def load_config(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Config:
+    """Defaults, then the file, then the environment, then flags (`{"sampling.interval_s": 0.5}`); all mistakes at once."""
+    environ = {} if environ is None else environ
+    file = _config_file(path, environ)
+    if file is None and not overrides and not any(name.startswith("GPUWATCH_") for name in environ):
+        return Config()
+    from gpuwatch_agent.settings import merge  # only who configures something pays for the checks
+
+    return merge(file, environ, overrides or {})
+
+
+def _config_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that was named, else the first that exists."""
+    if path is not None:
+        return path
+    if environ.get("GPUWATCH_CONFIG"):
+        return Path(environ["GPUWATCH_CONFIG"])
+    home = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
+    candidates = [Path(home, "gpuwatch/config.toml")] if home else []
+    candidates.append(Path("/etc/gpuwatch/config.toml"))
+    return next((candidate for candidate in candidates if _exists(candidate)), None)
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; a home that may not be entered counts as empty."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
