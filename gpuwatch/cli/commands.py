@@ -1,0 +1,19 @@
+"""The commands there are. To add one: its file, and one line here."""
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """`module` has `add_arguments(parser)` and `run(options) -> int`, and is imported only when chosen."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command("status", "gpuwatch.cli.status", "this node's GPUs in one table, or as JSON"),
+    Command("topo", "gpuwatch.cli.topo", "how the GPUs are wired: NVLink, PCIe, NUMA"),
+    Command("agent", "gpuwatch.cli.agent", "serve this node's GPUs over HTTP, for dashboards and scripts"),
+    Command("sims", "gpuwatch.cli.sims", "list the simulated machines that --sim takes"),
+)

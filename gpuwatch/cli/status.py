@@ -1,0 +1,119 @@
+"""This node's GPUs in one table, or as one JSON document."""
+
+import argparse
+import sys
+
+from gpuwatch.cli.terminal import Terminal, look
+from gpuwatch.source import Source, open_source
+from gpuwatch_agent.model.frame import Frame
+
+_LEAST_WATCH_S, _MOST_WATCH_S = 0.1, 3600.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `status`."""
+    parser.add_argument("--json", action="store_true", help="one JSON document; with --watch one a line")
+    parser.add_argument(
+        "--watch", type=_seconds, metavar="SECONDS", help="keep it up to date, reading that often; q or Ctrl-C ends"
+    )
+    parser.add_argument(
+        "--rates", action="store_true", help="wait for a second reading, which rates and activities need"
+    )
+    parser.add_argument(
+        "--processes",
+        type=_how_many,
+        default=argparse.SUPPRESS,
+        metavar="all|N|none",
+        help="how many processes to list (16)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show what there is, once or until told to stop."""
+    terminal = look()
+    watch: float | None = options.watch
+    if options.alone and watch is None and terminal.interactive and not (options.json or options.rates):
+        watch = 1.0
+    source = open_source(options)
+    if watch is None:
+        return _once(source, options, terminal)
+    if options.json:
+        return _watch_json(source, watch)
+    if not terminal.interactive:
+        return _watch_plainly(source, options, watch)
+    from gpuwatch.cli.live import show_live
+
+    return show_live(source.frames(watch), lambda frame, seen: _draw(frame, options, seen, height=seen.height))
+
+
+def _once(source: Source, options: argparse.Namespace, terminal: Terminal) -> int:
+    frame = source.frame(rates=options.rates)
+    if options.json:
+        write_json(frame, indent=terminal.interactive)
+    else:
+        sys.stdout.write(_draw(frame, options, terminal))
+    return 0
+
+
+def _draw(frame: Frame, options: argparse.Namespace, terminal: Terminal, height: int = 0) -> str:
+    from gpuwatch.render.status_table import render_status
+
+    return render_status(
+        frame,
+        width=terminal.width,
+        colour=terminal.colour,
+        unicode=terminal.unicode,
+        processes=getattr(options, "processes", 16),
+        height=height,
+    )
+
+
+def _watch_json(source: Source, watch: float) -> int:
+    for frame in source.frames(watch):
+        write_json(frame, indent=False)
+        sys.stdout.flush()
+    return 0
+
+
+def _watch_plainly(source: Source, options: argparse.Namespace, watch: float) -> int:
+    """Into a pipe or a file: one table after the other."""
+    for position, frame in enumerate(source.frames(watch)):
+        sys.stdout.write(("\n" if position else "") + _draw(frame, options, look()))
+        sys.stdout.flush()
+    return 0
+
+
+def write_json(document: object, *, indent: bool) -> None:
+    """One document, ending in a newline; in UTF-8 whatever the locale, as JSON wants it."""
+    import msgspec
+
+    encoded = msgspec.json.encode(document)
+    text = (msgspec.json.format(encoded) if indent else encoded) + b"\n"
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:
+        sys.stdout.write(text.decode())
+        return
+    sys.stdout.flush()
+    raw.write(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not _LEAST_WATCH_S <= seconds <= _MOST_WATCH_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from {_LEAST_WATCH_S:g} to {_MOST_WATCH_S:g}"
+        )
+    return seconds
+
+
+def _how_many(text: str) -> int | None:
+    if text == "all":
+        return None
+    if text == "none":
+        return 0
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all or none")
