@@ -74,8 +74,11 @@ class LocalSource:
         sampling = msgspec.structs.replace(self._config.sampling, interval_s=interval_s)
         config = msgspec.structs.replace(self._config, sampling=sampling)
         watcher = Watcher(make_hardware(config), config)
-        while True:
-            yield watcher.next_frame()
+        try:
+            while True:
+                yield watcher.next_frame()
+        finally:
+            watcher.close()
 
     def topology(self) -> Topology:
         """The wiring, read now."""

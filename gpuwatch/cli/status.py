@@ -5,6 +5,7 @@ import sys
 
 from gpuwatch.cli.terminal import Terminal, look
 from gpuwatch.source import Source, open_source
+from gpuwatch_agent.model.errors import GpuwatchError
 from gpuwatch_agent.model.frame import Frame
 
 _LEAST_WATCH_S, _MOST_WATCH_S = 0.1, 3600.0
@@ -52,7 +53,8 @@ def _once(source: Source, options: argparse.Namespace, terminal: Terminal) -> in
         write_json(frame, indent=terminal.interactive)
     else:
         sys.stdout.write(_draw(frame, options, terminal))
-    return 0
+    # What an agent without a driver answers is shown, and is still no success.
+    return GpuwatchError.exit_code if frame.trouble is not None and not frame.gpus else 0
 
 
 def _draw(frame: Frame, options: argparse.Namespace, terminal: Terminal, height: int = 0) -> str:

@@ -15,6 +15,12 @@ _SGR = {
     "stale": "33",
     "critical": "1;31",
     "lost": "1;31",
+    "bar": "2;36",
+    "warning text": "33",
+    "stale text": "33",
+    "critical text": "31",
+    "lost text": "31",
+    "info text": "",
     "badge": "1;7;33",
 }
 
@@ -64,6 +70,6 @@ def _to_text_line(line: Line, colour: bool, unicode: bool) -> str:
     parts: list[str] = []
     for text, style in line:
         shown = text if unicode else to_ascii(text)
-        parts.append(f"\x1b[{_SGR[style]}m{shown}\x1b[0m" if colour and style and shown.strip() else shown)
+        parts.append(f"\x1b[{_SGR[style]}m{shown}\x1b[0m" if colour and _SGR.get(style) and shown.strip() else shown)
     joined = "".join(parts)
     return joined if colour else joined.rstrip()

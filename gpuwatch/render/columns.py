@@ -38,7 +38,7 @@ def text_column(
     )
 
 
-def parts_column(title: str, cells: Sequence[Sequence[Span]], *, priority: int, most_least: int = 24) -> Column:
+def parts_column(title: str, cells: Sequence[Sequence[Span]], *, priority: int, most_least: int) -> Column:
     """A column of remarks: as many whole ones as there is room for, at the least the first of each row."""
     first = max((cells_of(parts[0].text) for parts in cells if parts), default=0)
     natural = max([cells_of(title), *(line_cells(_joined(parts)) for parts in cells)])

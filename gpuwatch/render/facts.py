@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from gpuwatch.render.text import clean
 from gpuwatch_agent.model.gpu import Gpu
 
 RANK = {"": 0, "info": 1, "stale": 2, "warning": 3, "critical": 4, "lost": 5}
@@ -34,7 +35,8 @@ def facts_of(gpu: Gpu, siblings: Sequence[Gpu]) -> list[Fact]:
     """The most serious first; what is normal is not said at all."""
     facts = [*_driver_verdict(gpu), *_memory(gpu), *_xids(gpu), *_throttling(gpu), *_heat(gpu)]
     facts += [*_nvlink(gpu), *_pcie(gpu, siblings), *_limit(gpu, siblings), *_modes(gpu)]
-    return sorted(facts, key=lambda fact: -RANK[fact.severity])
+    cleaned = [Fact(fact.severity, clean(fact.words)) for fact in facts]
+    return sorted(cleaned, key=lambda fact: -RANK[fact.severity])
 
 
 def worst(severities: Iterable[str]) -> str:
@@ -85,9 +87,9 @@ def _memory(gpu: Gpu) -> Iterable[Fact]:
         if gpu.remapped_rows.failed:
             yield Fact("critical", "row remapping failed")
         elif gpu.remapped_rows.pending:
-            yield Fact("warning", "row remap waits for a reset")
+            yield Fact("warning", "row remap pending")
     if gpu.retired_pages is not None and gpu.retired_pages.pending:
-        yield Fact("warning", "page retirement waits for a reset")
+        yield Fact("warning", "page retirement pending")
     if gpu.ecc is not None and gpu.ecc.uncorrected_volatile:
         count = gpu.ecc.uncorrected_volatile
         yield Fact("warning", f"{count:,} uncorrected memory error{'s' if count > 1 else ''}")

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from gpuwatch.render.ansi import Line, Span
 from gpuwatch.render.columns import ABSENT, Column, bar_column, parts_column, text_column
-from gpuwatch.render.facts import Fact, is_hot, is_slowed, links_down, narrow_link
+from gpuwatch.render.facts import RANK, Fact, is_hot, is_slowed, links_down, narrow_link
 from gpuwatch.render.text import DASH, SIGNS, clean
 from gpuwatch.render.units import board_name, gib, gib_total, gigabytes_per_s, whole
 from gpuwatch_agent.model.gpu import Gpu, MigInstance
@@ -33,18 +33,20 @@ Cell = Callable[[Row], Line]
 
 def gpu_columns(rows: Sequence[Row], width: int) -> list[Column]:
     """All columns that have something to say about these GPUs, in the order of the screen."""
-    mixed = len({row.gpu.name for row in rows}) > 1
+    mixed = len({row.gpu.name for row in rows if row.gpu.name}) > 1
+    sliced = any(row.instance is not None for row in rows)
+    alarmed = any(RANK[fact.severity] >= RANK["stale"] for row in rows for fact in row.facts)
     return [
         _text(rows, "", _mark, 0, gap=1),
         _text(rows, "GPU", _index, 0, right=True, gap=1),
-        *_if_any(rows, "board", lambda row: _name(row, mixed), 9 if mixed else 12, least=8 if mixed else 12),
+        *_if_any(rows, "board", lambda row: _name(row, mixed), 6, least=8 if not sliced else 12),
         _text(rows, "util %", _utilization, 1, right=True),
         bar_column(_utilization_shares(rows), [_bar_style(row) for row in rows], priority=12, most=12),
-        *_if_any(rows, "SM %", _instance_or("sm_activity_pct"), 8, right=True),
+        *_if_any(rows, "SM %", _instance_or("sm_activity_pct"), 9, right=True),
         *_if_any(rows, "tensor %", _number("tensor_activity_pct"), 15, right=True),
         *_if_any(rows, "DRAM %", _number("dram_activity_pct"), 13, right=True),
-        _text(rows, "memory GiB", _memory, 2, right=True),
-        bar_column(_memory_shares(rows), [_bar_style(row) for row in rows], priority=7, most=10 if width < 160 else 16),
+        _text(rows, "memory GiB", _memory, 1, right=True),
+        bar_column(_memory_shares(rows), [_bar_style(row) for row in rows], priority=8, most=10 if width < 160 else 16),
         _text(rows, "power W", _power, 4, right=True),
         _text(rows, *_temperature_title(rows), 3, right=True),
         *_if_any(rows, "mem °C", _number("memory_temperature_c"), 18, right=True),
@@ -55,14 +57,14 @@ def gpu_columns(rows: Sequence[Row], width: int) -> list[Column]:
         *_if_any(rows, "NVLink GB/s", _nvlink_rate, 16, right=True),
         *_if_any(rows, "PCIe GB/s", _pcie_rate, 17, right=True),
         *_if_any(rows, "ECC c/u", _ecc, 20, right=True),
-        *_parts(rows, "note", _note, 6),
+        *_parts(rows, "note", _note, 2 if alarmed else 7, most_least=max(10, width // 4)),
         *_parts(rows, "used by", _used_by, 11),
     ]
 
 
-def _parts(rows: Sequence[Row], title: str, cell: Cell, priority: int) -> list[Column]:
+def _parts(rows: Sequence[Row], title: str, cell: Cell, priority: int, *, most_least: int = 24) -> list[Column]:
     cells = [cell(row) for row in rows]
-    return [parts_column(title, cells, priority=priority)] if any(cells) else []
+    return [parts_column(title, cells, priority=priority, most_least=most_least)] if any(cells) else []
 
 
 def _text(
@@ -176,7 +178,7 @@ def _memory_shares(rows: Sequence[Row]) -> list[float | None]:
 
 
 def _bar_style(row: Row) -> str:
-    return "accent" if row.answers else "dim"
+    return "bar" if row.answers else "dim"
 
 
 def _power(row: Row) -> Line:

@@ -10,6 +10,7 @@ from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.host import Host
 
 _GAP = 2
+_ORNAMENT = 6
 
 
 def header_line(frame: Frame, marks: Sequence[str], width: int) -> Line:
@@ -39,7 +40,7 @@ def boards_in_words(names: Sequence[str | None]) -> str:
     """8×H100 80GB HBM3, or both kinds where boards are mixed."""
     counts: dict[str, int] = {}
     for name in names:
-        shown = board_name(clean(name)) if name else "GPU"
+        shown = board_name(clean(name)) if name else "unknown"
         counts[shown] = counts.get(shown, 0) + 1
     return ", ".join(f"{count}×{name}" for name, count in counts.items())
 
@@ -66,6 +67,8 @@ def _spread(left: list[tuple[int, Line]], right: list[tuple[int, Line]], width: 
         if needed <= room or priority <= 2:  # who speaks is said in any case
             kept.add(priority)
             room -= needed
+        elif priority >= _ORNAMENT:
+            break
     before = [span for priority, line in left if priority in kept for span in line]
     after = [span for priority, line in right if priority in kept for span in line]
     return [*before, Span(" " * max(room, 0)), *after]
@@ -88,7 +91,7 @@ def sentence_lines(mark: str, message: str, action: str, width: int, indent: int
     lines: list[Line] = []
     for position, text in enumerate(wrap(clean(message), room)):
         sign = SIGNS[mark] if position == 0 else " "
-        lines.append([Span(" " * indent), Span(sign, mark), Span(f" {text}", mark)])
+        lines.append([Span(" " * indent), Span(sign, mark), Span(f" {text}", f"{mark} text")])
     for position, text in enumerate(wrap(clean(action), max(room - 2, 8))):
         lines.append([Span(" " * (indent + 2)), Span("→ " if position == 0 else "  ", "dim"), Span(text)])
     return lines
@@ -117,7 +120,7 @@ def _host_parts(host: Host) -> list[Line]:
         parts.append(
             [
                 Span("cpu ", "dim"),
-                Span(filled, "accent"),
+                Span(filled, "bar"),
                 Span(drawn[len(filled) :], "dim"),
                 Span(f" {host.cpu_pct:.0f} %"),
             ]

@@ -66,8 +66,8 @@ def _columns(jobs: Sequence[Job]) -> list[Column]:
     ]
     columns += _optional("SM %", [_share(job) for job in jobs], priority=4, right=True)
     columns += _optional("rank", [_rank(job.process) for job in jobs], priority=5)
-    columns += _optional("job", [_job(job.process) for job in jobs], priority=7, least=12)
-    columns.append(text_column("command", [_command(job.process) for job in jobs], priority=6, least=12))
+    columns += _optional("job", [_job(job.process) for job in jobs], priority=7, least=10)
+    columns.append(text_column("command", [_command(job.process) for job in jobs], priority=6, least=20))
     return columns
 
 

@@ -89,7 +89,7 @@ def _problem_lines(gpu: Gpu, width: int) -> list[Line]:
     if gpu.age_s is not None:
         sentence += f" Values above are {span_of_time(gpu.age_s)} old."
     return [
-        [Span("   └ " if position == 0 else "     ", "dim"), Span(text, gpu.state)]
+        [Span("   └ " if position == 0 else "     ", "dim"), Span(text, f"{gpu.state} text")]
         for position, text in enumerate(wrap(clean(sentence), width - 5))
     ]
 
