@@ -242,6 +242,7 @@ class ProcessFacts(Struct, frozen=True, kw_only=True):
 
     pid: int
     ppid: int | None = None
+    session: int | None = None
     user: str | None = None
     name: str | None = None
     command: tuple[str, ...] | None = None

@@ -1,6 +1,5 @@
 """Where a GPU sits: CPUs beside it, and how it is joined to each other GPU."""
 
-import os
 from collections.abc import Sequence
 
 from gpuwatch_agent.hardware.base import Placement
@@ -8,6 +7,7 @@ from gpuwatch_agent.hardware.nvml.binding import Questions, nvml
 
 _ANCESTORS = {10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
 _SAME_BOARD = 0
+_MASK_WORDS = 32  # room for 2,048 CPUs
 _P2P_READ, _P2P_WRITE = 0, 1
 _P2P = {
     0: "ok",
@@ -23,8 +23,7 @@ _P2P = {
 def read_placement(handle: object, others: Sequence[tuple[int, object]], questions: Questions) -> Placement:
     """`others` are the indices and handles of the other GPUs."""
     reading = Placement()
-    words = (os.cpu_count() or 64) // 64 + 1
-    mask = questions.ask(reading, "cpu_affinity", nvml.nvmlDeviceGetCpuAffinity, handle, words)
+    mask = questions.ask(reading, "cpu_affinity", nvml.nvmlDeviceGetCpuAffinity, handle, _MASK_WORDS)
     reading.cpu_affinity = cpu_list(mask) if mask is not None else None
     ancestors: dict[int, str] = {}
     p2p_read: dict[int, str] = {}
