@@ -1,0 +1,112 @@
+"""Where frames are published: one producer, many readers, and nobody waits for a slow one."""
+
+import asyncio
+from collections.abc import Callable
+from gzip import compress
+from time import monotonic
+
+import msgspec
+
+from gpuwatch_agent.model.finding import Finding
+from gpuwatch_agent.model.frame import Frame
+
+_encoder = msgspec.json.Encoder()
+
+
+class FindingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The findings of the newest frame."""
+
+    schema: int = 1
+    node: str
+    taken_at: float
+    simulated: bool
+    findings: list[Finding]
+
+
+class Published:
+    """One frame with its bytes, each form made on first use and then shared by all readers."""
+
+    __slots__ = ("_event", "_findings", "_gzipped", "_json", "at_monotonic", "frame", "sequence")
+
+    def __init__(self, frame: Frame, sequence: int, at_monotonic: float) -> None:
+        self.frame = frame
+        self.sequence = sequence
+        self.at_monotonic = at_monotonic
+        self._json: bytes | None = None
+        self._gzipped: bytes | None = None
+        self._event: bytes | None = None
+        self._findings: bytes | None = None
+
+    @property
+    def json(self) -> bytes:
+        """The frame as one line of JSON."""
+        if self._json is None:
+            self._json = _encoder.encode(self.frame)
+        return self._json
+
+    @property
+    def gzipped(self) -> bytes:
+        """The same, compressed quickly rather than tightly."""
+        if self._gzipped is None:
+            self._gzipped = compress(self.json, compresslevel=1, mtime=0)
+        return self._gzipped
+
+    @property
+    def event(self) -> bytes:
+        """The frame as a server-sent event; JSON of ours has no line breaks."""
+        if self._event is None:
+            self._event = b"id: %d\ndata: %b\n\n" % (self.sequence, self.json)
+        return self._event
+
+    @property
+    def findings(self) -> bytes:
+        """The findings alone, as JSON."""
+        if self._findings is None:
+            frame = self.frame
+            self._findings = _encoder.encode(
+                FindingsAnswer(
+                    node=frame.node, taken_at=frame.taken_at, simulated=frame.simulated, findings=frame.findings
+                )
+            )
+        return self._findings
+
+
+class FrameHub:
+    """The newest frame and who waits for the next. For one event loop: `publish` is called on it."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self.latest: Published | None = None
+        self.closed = False
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def publish(self, frame: Frame) -> Published:
+        """Make `frame` the newest and wake who waits; returns at once, however many readers there are."""
+        sequence = self.latest.sequence + 1 if self.latest is not None else 1
+        self.latest = Published(frame, sequence, self.clock())
+        self._wake()
+        return self.latest
+
+    async def wait_newer(self, sequence: int = 0) -> Published | None:
+        """Give the newest frame once it is not number `sequence`: frames in between are missed. `None` after close."""
+        while not self.closed:
+            if self.latest is not None and self.latest.sequence != sequence:
+                return self.latest
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.add(waiting)
+            try:
+                await waiting
+            finally:
+                self._waiting.discard(waiting)
+        return None
+
+    def close(self) -> None:
+        """End all waiting: readers get `None` and go."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
