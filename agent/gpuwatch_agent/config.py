@@ -10,7 +10,6 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-
 # A pattern of `Meta` itself would be compiled at import, under every command; this one when it is needed.
 _HOST_PORT = (
     r"(\[[0-9A-Fa-f:.%]+\]|[^:/\s\[\]]+)"
