@@ -111,6 +111,10 @@ class RemoteSource:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
     def _pause(self) -> None:
         if self._wait is not None:
             self._wait(_RETRY_S)

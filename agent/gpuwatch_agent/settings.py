@@ -170,7 +170,8 @@ def _fits(value: object, setting: Setting) -> bool:
         msgspec.convert(value, typing.Annotated[setting.type, setting.meta])
     except msgspec.ValidationError:
         return False
-    return True
+    pattern = (setting.meta.extra or {}).get("pattern")
+    return pattern is None or re.fullmatch(pattern, str(value), re.ASCII) is not None
 
 
 def _from_text(text: str, setting: Setting) -> object:

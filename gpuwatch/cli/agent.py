@@ -20,9 +20,10 @@ def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     if options.connect:
         raise UsageError("The agent serves this machine: --connect means nothing to it.", "Leave it out.")
+    config = command_config(options, _overrides(options))
     from gpuwatch_agent.agent import run_agent
 
-    return run_agent(command_config(options, _overrides(options)))
+    return run_agent(config)
 
 
 def _overrides(options: argparse.Namespace) -> Mapping[str, object]:

@@ -57,7 +57,7 @@ instances = structs(
     MigInstance, index=st.integers(0, 9), name=texts, gpu_instance=st.integers(0, 3), memory_used_bytes=counts,
     memory_total_bytes=counts, sm_activity_pct=floats,
 )  # fmt: skip
-readings = st.fixed_dictionaries(
+readings: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"uuid": texts},
     optional={
         "name": st.none() | texts,
