@@ -56,9 +56,10 @@ class Agent:
 
     def topology(self) -> Topology | None:
         """The wiring as of the last frame."""
-        frame = self.hub.latest
-        if frame is None:
+        published = self.hub.latest
+        if published is None:
             return None
+        frame = published.frame
         return build_topology(
             frame.gpus, self._placements, node=frame.node, taken_at=frame.taken_at, simulated=frame.simulated
         )
