@@ -1,7 +1,8 @@
 """Keeps one sampler running: starts it again when it crashes, replaces it when it hangs, and never blames the rest.
 
 A replacement is started beside the old one and takes over with its first sample: a GPU that hangs again in the new
-process costs the others nothing. A reading that has crashed the sampler twice on the same GPU is left out for a while.
+process costs the others nothing. From the second crash on the same GPU on, what was being read there is left out for a
+while.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ class Supervisor:
         self._in_charge: SamplerChild | None = None
         self._candidate: SamplerChild | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._crashes: Counter[Blame] = Counter()
+        self._crashes: Counter[int] = Counter()
         self._quarantined_until: dict[Blame, float] = {}
         self._failures = 0
         self._next_replacement = _STUCK_S
@@ -161,9 +162,9 @@ class Supervisor:
         blames = child.blames()
         if crash is not None:
             self.trouble = _crashed_sampler(crash, blames)
-            self._crashes.update(blames)
             for blame in blames:
-                if self._crashes[blame] >= _CRASHES_TO_QUARANTINE:
+                self._crashes[blame.gpu_slot] += 1
+                if self._crashes[blame.gpu_slot] >= _CRASHES_TO_QUARANTINE:
                     self._quarantined_until[blame] = self._clock() + _QUARANTINE_S
         elif self.trouble is None:
             words = child.last_words.decode("utf-8", "replace").strip().splitlines()

@@ -95,6 +95,7 @@ class NvmlDevice:
         self._mig = MigReader(handle, self._questions, clock)
         self._processes = ProcessReader(handle, self._questions)
         self._idle = False
+        self._latest_thermals: Thermals | None = None
 
     def begin(self, tier: Tier) -> None:
         if tier is Tier.FAST:
@@ -194,6 +195,7 @@ class NvmlDevice:
         left = self._questions.ask(reading, "temperature_margin_c", nvml.nvmlDeviceGetMarginTemperature, self.handle)
         if left is not None:
             reading.temperature_margin_c = _checked(reading, "temperature_margin_c", plausible.margin(left))
+        self._latest_thermals = reading
         return reading
 
     def limits(self) -> Limits:
@@ -227,7 +229,7 @@ class NvmlDevice:
             )
             offset = plausible.margin(self._slow.get(margin_field))
             if degrees is None and offset is not None:
-                now = self.thermals()
+                now = self._latest_thermals or self.thermals()
                 if now.temperature_c is not None and now.temperature_margin_c is not None:
                     degrees = now.temperature_c + now.temperature_margin_c - offset
             if degrees is None:
