@@ -204,9 +204,14 @@ API nvmlReturn_t nvmlDeviceGetViolationStatus(nvmlDevice_t device, unsigned int 
 
 /* The real one watches the bus for 20 ms before it answers, in KB/s. */
 API nvmlReturn_t nvmlDeviceGetPcieThroughput(nvmlDevice_t device, unsigned int counter, unsigned int *out) {
-    nvmlReturn_t result =
-        query_uint("nvmlDeviceGetPcieThroughput", device, "pcie_throughput_kb", (long)counter, ANY, out);
-    if (result == OK) sleep_ms((double)bits_or(&world.system, "pcie_throughput_ms", 0));
+    nvmlReturn_t result = enter("nvmlDeviceGetPcieThroughput", device);
+    if (result != OK) return result;
+    uint64_t kilobytes = 0;
+    result = read_bits(device->record, "pcie_throughput_kb", (long)counter, ANY, &kilobytes);
+    double watched_ms = result == OK ? (double)bits_or(&world.system, "pcie_throughput_ms", 0) : 0;
+    leave(OK);
+    sleep_ms(watched_ms);
+    if (result == OK) *out = (unsigned int)kilobytes;
     return result;
 }
 

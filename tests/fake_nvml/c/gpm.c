@@ -14,14 +14,17 @@ static atomic_int inside;
 
 /* The real library has crashed processes that were in here with two threads at once. */
 static nvmlReturn_t enter_gpm(const char *function, nvmlDevice_t device) {
-    bool crowded = ++inside > 1;
-    if (crowded && bits_or(&world.system, "gpm_crashes_when_shared", 0)) {
+    inside++;
+    nvmlReturn_t result = enter(function, device);
+    if (result != OK) {
+        inside--;
+        return result;
+    }
+    if (inside > 1 && bits_or(&world.system, "gpm_crashes_when_shared", 0)) {
         signal(SIGSEGV, SIG_DFL);
         raise(SIGSEGV);
     }
-    nvmlReturn_t result = device ? enter(function, device) : enter_system(function);
-    if (result != OK) inside--;
-    return result;
+    return OK;
 }
 
 static nvmlReturn_t leave_gpm(nvmlReturn_t result) {
