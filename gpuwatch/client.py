@@ -183,7 +183,8 @@ class RemoteSource:
         elif isinstance(error, httpx.TimeoutException):
             reason = f"it went silent for {_READ_S:g} s"
         else:
-            reason = str(error).rstrip(".") or type(error).__name__
+            words = str(error).partition("] ")[2] or str(error)  # "[Errno 111] Connection refused"
+            reason = words.rstrip(".") or type(error).__name__
         return AgentUnreachableError(
             f"No gpuwatch agent answers at {self._url} ({reason}).",
             "Start one there with `gpuwatch agent`, or check address, port and firewall.",

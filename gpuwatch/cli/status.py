@@ -53,8 +53,9 @@ def _once(source: Source, options: argparse.Namespace, terminal: Terminal) -> in
         write_json(frame, indent=terminal.interactive)
     else:
         sys.stdout.write(_draw(frame, options, terminal))
-    # What an agent without a driver answers is shown, and is still no success.
-    return GpuwatchError.exit_code if frame.trouble is not None and not frame.gpus else 0
+    # What an agent without a driver answers is shown, and is still no success; a node without GPUs was seen well.
+    blind = frame.trouble is not None and frame.trouble.kind != "no_gpus" and not frame.gpus
+    return GpuwatchError.exit_code if blind else 0
 
 
 def _draw(frame: Frame, options: argparse.Namespace, terminal: Terminal, height: int = 0) -> str:

@@ -119,7 +119,8 @@ def _index(row: Row) -> Line:
 def _name(row: Row, mixed: bool) -> Line:
     if row.instance is not None:
         name = row.instance.name
-        return [Span(clean(name).removeprefix("MIG "), "dim")] if name else []
+        # Drivers prefix the profile with the board: NVIDIA H100 80GB HBM3 MIG 3g.40gb.
+        return [Span(clean(name).rpartition("MIG ")[2], "dim")] if name else []
     return [Span(board_name(clean(row.gpu.name)))] if mixed and row.gpu.name else []
 
 
@@ -233,7 +234,7 @@ def _link(row: Row) -> Line:
     if row.instance is not None:
         return []
     gpu, line = row.gpu, Line()
-    if gpu.nvlink is not None and gpu.nvlink.total and gpu.nvlink.active is not None:
+    if gpu.nvlink is not None and gpu.nvlink.active:
         line += _alarm(row, f"N{gpu.nvlink.active}", raised=links_down(gpu) > 0)
     if gpu.pcie is not None and gpu.pcie.width is not None:
         generation = "" if gpu.pcie.gen is None else str(gpu.pcie.gen)

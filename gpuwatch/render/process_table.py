@@ -66,7 +66,7 @@ def _columns(jobs: Sequence[Job]) -> list[Column]:
     ]
     columns += _optional("SM %", [_share(job) for job in jobs], priority=4, right=True)
     columns += _optional("rank", [_rank(job.process) for job in jobs], priority=5)
-    columns += _optional("job", [_job(job.process) for job in jobs], priority=7, least=10)
+    columns += _optional("job", [_job(job.process) for job in jobs], priority=7, least=13)
     columns.append(text_column("command", [_command(job.process) for job in jobs], priority=6, least=20))
     return columns
 
@@ -103,10 +103,18 @@ def _job(process: Process) -> Line:
     if process.slurm_job:
         return [Span(f"slurm {clean(process.slurm_job)}")]
     if process.pod:
-        return [Span(f"pod {clean(process.pod)}")]
+        return [Span(f"pod {_short_id(process.pod)}")]
     if process.container:
-        return [Span(f"container {clean(process.container)[:12]}")]
+        return [Span(f"container {_short_id(process.container)}")]
     return []
+
+
+def _short_id(name: str) -> str:
+    """Names as they are; of UUIDs and hashes the first digits, which are enough to search for."""
+    cleaned = clean(name)
+    digits = cleaned.replace("-", "")
+    is_id = len(digits) >= 32 and all(letter in "0123456789abcdefABCDEF" for letter in digits)
+    return f"{cleaned[:8]}…" if is_id else cleaned
 
 
 def _command(process: Process) -> Line:

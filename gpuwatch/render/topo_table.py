@@ -7,7 +7,7 @@ from gpuwatch.render.ansi import Line, Span, to_text
 from gpuwatch.render.columns import ABSENT, Column, choose, draw_row, draw_title, text_column
 from gpuwatch.render.header import boards_in_words
 from gpuwatch.render.text import SIGNS, clean, wrap
-from gpuwatch.render.units import board_name
+from gpuwatch.render.units import board_name, index_list
 from gpuwatch_agent.model.gpu import NvLinkPort
 from gpuwatch_agent.model.topology import LEGEND, Topology, TopologyGpu
 
@@ -157,21 +157,37 @@ def _matrix_in_blocks(matrix: Sequence[Column], rows: int, width: int) -> list[L
 
 
 def _link_lines(gpus: Sequence[TopologyGpu], width: int) -> list[Line]:
-    """Each link that is down while others of its GPU are up, and each that has counted errors, by number."""
+    """Each link that is down while others of its GPU are up, then those that have counted errors, by number."""
     lines: list[Line] = []
     for gpu in gpus:
-        if gpu.nvlink is None or not gpu.nvlink.active:
-            continue
-        down = [_port_name(port) for port in gpu.nvlink.links or () if port.state == "down"]
-        if down:
-            lines += _signed("warning", f"GPU{gpu.index}: NVLink {', '.join(down)} down", width)
-        for port in gpu.nvlink.links or ():
-            counts = [
-                f"{clean(name).replace('_', ' ')} {count:,}" for name, count in (port.errors or {}).items() if count
-            ]
-            if counts:
-                lines += _signed("info", f"GPU{gpu.index}: NVLink {port.index} has counted {', '.join(counts)}", width)
+        if gpu.nvlink is not None and gpu.nvlink.active:
+            down = [_port_name(port) for port in gpu.nvlink.links or () if port.state == "down"]
+            if down:
+                lines += _signed("warning", f"GPU{gpu.index}: NVLink {', '.join(down)} down", width)
+    counted = [(gpu.index, words) for gpu in gpus if (words := _errors_in_words(gpu))]
+    if counted:
+        remark = (
+            "Errors that NVLinks have counted since the driver was loaded (a few are normal, more and more are not):"
+        )
+        lines += _signed("info", remark, width)
+        for index, words in counted:
+            lines += [[Span(f"   {text}", "dim")] for text in wrap(f"GPU{index}: {words}", width - 3)]
     return [[], *lines] if lines else []
+
+
+def _errors_in_words(gpu: TopologyGpu) -> str:
+    """As in: replay 4 on link 7,9 and 1 on link 10-12."""
+    if gpu.nvlink is None:
+        return ""
+    links: dict[str, dict[int, list[int]]] = {}
+    for port in gpu.nvlink.links or ():
+        for name, count in (port.errors or {}).items():
+            if count:
+                links.setdefault(clean(name).replace("_", " "), {}).setdefault(count, []).append(port.index)
+    return "; ".join(
+        f"{name} {' and '.join(f'{count:,} on link {index_list(links[name][count])}' for count in sorted(links[name], reverse=True))}"
+        for name in sorted(links)
+    )
 
 
 def _port_name(port: NvLinkPort) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from gpuwatch.render.text import cells_of
 from gpuwatch.render.topo_table import render_topology
+from gpuwatch_agent.model.gpu import NvLink, NvLinkPort
 from gpuwatch_agent.model.topology import Topology
 
 
@@ -42,7 +43,18 @@ def test_the_odd_one_out_is_signed(topologies: dict[str, Topology]) -> None:
     assert "▲gen5 ×8 / gen5 ×16" in text
     assert "▲17/18 up" in text
     assert "▲ GPU5: NVLink 11 (to 0000:05:00.0) down" in text
-    assert "GPU1: NVLink 3 has counted replays 12" in text
+    assert "GPU1: replays 12 on link 3" in text
+
+
+def test_links_with_like_counts_share_a_phrase(topologies: dict[str, Topology]) -> None:
+    """Eighteen links with errors are one line, not eighteen."""
+    gpu = topologies["pcie_pair"].gpus[0]
+    counts = {0: 4, 1: 1, 2: 1, 3: 1, 7: 4, 9: 0}
+    links = [NvLinkPort(index=link, state="up", errors={"replay": count}) for link, count in counts.items()]
+    worn = msgspec.structs.replace(gpu, nvlink=NvLink(active=6, total=6, links=links))
+    topology = msgspec.structs.replace(topologies["one"], gpus=[worn])
+    text = render_topology(topology, width=120, colour=False, unicode=True)
+    assert "GPU0: replay 4 on link 0,7 and 1 on link 1-3\n" in text
 
 
 def test_machines_that_mix_by_design_have_no_odd_one(topologies: dict[str, Topology]) -> None:
