@@ -59,17 +59,15 @@ class LocalSource:
 
     def frame(self, *, rates: bool) -> Frame:
         """One moment, read now."""
-        from gpuwatch_agent.oneshot import read_frame
-
         from gpuwatch_agent.hardware.choose import make_hardware
+        from gpuwatch_agent.oneshot import read_frame
 
         return read_frame(make_hardware(self._config), self._config, rates=rates)
 
     def frames(self, interval_s: float) -> Iterator[Frame]:
         """A moment at every tick of that interval."""
-        from gpuwatch_agent.oneshot import Watcher
-
         from gpuwatch_agent.hardware.choose import make_hardware
+        from gpuwatch_agent.oneshot import Watcher
 
         sampling = msgspec.structs.replace(self._config.sampling, interval_s=interval_s)
         config = msgspec.structs.replace(self._config, sampling=sampling)
@@ -82,8 +80,7 @@ class LocalSource:
 
     def topology(self) -> Topology:
         """The wiring, read now."""
-        from gpuwatch_agent.oneshot import read_topology
-
         from gpuwatch_agent.hardware.choose import make_hardware
+        from gpuwatch_agent.oneshot import read_topology
 
         return read_topology(make_hardware(self._config), self._config)

@@ -19,7 +19,7 @@ def read_frame(
     hardware: Hardware, config: Config, *, rates: bool, pause: Callable[[float], None] = time.sleep
 ) -> Frame:
     """Everything of this node at one moment; `rates` waits for the second reading that rates need."""
-    rig = Rig(hardware, config)
+    rig = Rig(hardware, config, rates=rates)
     rig.open()
     try:
         frame = rig.read(_ALL)
@@ -33,7 +33,7 @@ def read_frame(
 
 def read_topology(hardware: Hardware, config: Config) -> Topology:
     """How the GPUs of this node are wired."""
-    rig = Rig(hardware, config)
+    rig = Rig(hardware, config, rates=False)
     rig.open()
     try:
         frame = rig.read((Tier.MEDIUM, Tier.SLOW))

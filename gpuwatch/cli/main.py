@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gpuwatch.cli.commands import COMMANDS, Command
+from gpuwatch.cli.quick_start import import_msgspec_lightly
 from gpuwatch_agent.model.errors import GpuwatchError, UsageError
 
 GLOBAL_FLAGS = {
@@ -22,6 +23,7 @@ _BROKEN_PIPE, _INTERRUPTED = 128 + 13, 128 + 2
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and give the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    import_msgspec_lightly()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

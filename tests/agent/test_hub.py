@@ -4,9 +4,9 @@ import asyncio
 from gzip import decompress
 
 import msgspec
-from support.sample_frames import sample_frame
 
 from gpuwatch_agent.hub import FrameHub
+from support.sample_frames import sample_frame
 
 
 def test_sequence_numbers_count_up() -> None:

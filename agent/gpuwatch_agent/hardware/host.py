@@ -34,6 +34,9 @@ class _Rates(NamedTuple):
     outgoing: float | None = None
 
 
+_NO_RATES = _Rates()
+
+
 class _Traffic:
     """Rates from the counters of several devices that may come and go."""
 
@@ -77,22 +80,21 @@ class HostReader:
         self._cpu_before: tuple[float, float] | None = None
         self._real: dict[str, bool] = {}
 
-    def read(self) -> Host:
-        """All there is to know of the host now; never raises."""
-        # psutil takes 9 ms to import: one-shot commands that do not ask for the host do not pay for it.
-        import psutil
+    def read(self, *, rates: bool = True) -> Host:
+        """All there is to know of the host now; never raises.
 
+        What is read but once has no rates, and does without psutil: importing it takes as long as all the rest.
+        """
         now_s = self._clock()
         memory = _or_none(self._memory) or {}
         total, available = memory.get("MemTotal"), memory.get("MemAvailable")
         swap_total, swap_free = memory.get("SwapTotal"), memory.get("SwapFree")
         loads = _or_none(os.getloadavg) or (None, None, None)
-        disk = self._disks.rates(_or_none(lambda: self._disk_counters(psutil)), now_s)
-        network = self._network.rates(_or_none(lambda: self._network_counters(psutil)), now_s)
+        cpu_pct, disk, network = self._rates(now_s) if rates else (None, _NO_RATES, _NO_RATES)
         return Host(
             uptime_s=_or_none(self._uptime),
-            cpu_count=_or_none(psutil.cpu_count),
-            cpu_pct=self._cpu_pct(psutil),
+            cpu_count=os.cpu_count(),
+            cpu_pct=cpu_pct,
             load_1m=loads[0],
             load_5m=loads[1],
             load_15m=loads[2],
@@ -106,6 +108,15 @@ class HostReader:
             network_rx_bytes_per_s=network.incoming,
             network_tx_bytes_per_s=network.outgoing,
             numa_nodes=_or_none(self._numa_nodes),
+        )
+
+    def _rates(self, now_s: float) -> tuple[float | None, "_Rates", "_Rates"]:
+        import psutil
+
+        return (
+            self._cpu_pct(psutil),
+            self._disks.rates(_or_none(lambda: self._disk_counters(psutil)), now_s),
+            self._network.rates(_or_none(lambda: self._network_counters(psutil)), now_s),
         )
 
     def _uptime(self) -> float:

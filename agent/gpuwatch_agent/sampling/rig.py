@@ -45,6 +45,7 @@ class Rig:
         wall_clock: Callable[[], float] = time.time,
         breadcrumbs: Breadcrumbs | None = None,
         quarantine: Sequence[Blame] = (),
+        rates: bool = True,
     ) -> None:
         self._hardware = hardware
         self._config = config
@@ -52,6 +53,7 @@ class Rig:
         self._wall_clock = wall_clock
         self._breadcrumbs = breadcrumbs
         self._quarantine = quarantine
+        self._rates = rates
         self._meter = Meter()
         self._roster = Roster(self._make_reader, self._meter, clock)
         self._node: Worker[tuple[NodeFacts, list[Device]]] = Worker("node", clock)
@@ -170,7 +172,7 @@ class Rig:
         if facts is None:
             facts = self._process_table.facts(pids)
         attributed = attribute(listed, facts)
-        host = self._host_reader.read()
+        host = self._host_reader.read(rates=self._rates)
         tally.ran(time.perf_counter() - began)
         return host, attributed
 
