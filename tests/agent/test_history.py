@@ -5,12 +5,12 @@ from time import process_time
 
 import msgspec
 import pytest
-from support.sample_frames import sample_frame, uuid
 
 from gpuwatch_agent.history import MOST_VALUES, History
 from gpuwatch_agent.model.errors import UsageError
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.metrics import GPU_SPECS, HOST_SPECS
+from support.sample_frames import sample_frame, uuid
 
 
 def powered(watts: float | None, taken_at: float = 0.0, gpus: int = 1) -> Frame:

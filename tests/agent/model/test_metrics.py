@@ -6,7 +6,6 @@ import typing
 
 import msgspec
 import pytest
-from support.sample_frames import sample_frame, sample_gpu
 
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.host import Host
@@ -20,6 +19,7 @@ from gpuwatch_agent.model.metrics import (
     reader,
     value_of,
 )
+from support.sample_frames import sample_frame, sample_gpu
 
 NOT_METRICS = {
     "index": "names the GPU",
