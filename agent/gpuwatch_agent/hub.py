@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from gzip import compress
+from secrets import token_hex
 from time import monotonic
 
 import msgspec
@@ -76,22 +77,29 @@ class FrameHub:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
-        self.latest: Published | None = None
+        self.newest: Published | None = None
+        self.epoch = token_hex(4)
+        """Tells this run's sequence numbers from those of another."""
         self.closed = False
         self._waiting: set[asyncio.Future[None]] = set()
 
+    @property
+    def latest(self) -> Frame | None:
+        """The newest frame."""
+        return self.newest.frame if self.newest is not None else None
+
     def publish(self, frame: Frame) -> Published:
         """Make `frame` the newest and wake who waits; returns at once, however many readers there are."""
-        sequence = self.latest.sequence + 1 if self.latest is not None else 1
-        self.latest = Published(frame, sequence, self.clock())
+        sequence = self.newest.sequence + 1 if self.newest is not None else 1
+        published = self.newest = Published(frame, sequence, self.clock())
         self._wake()
-        return self.latest
+        return published
 
     async def wait_newer(self, sequence: int = 0) -> Published | None:
         """Give the newest frame once it is not number `sequence`: frames in between are missed. `None` after close."""
         while not self.closed:
-            if self.latest is not None and self.latest.sequence != sequence:
-                return self.latest
+            if self.newest is not None and self.newest.sequence != sequence:
+                return self.newest
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.add(waiting)
             try:

@@ -14,9 +14,10 @@ def test_sequence_numbers_count_up() -> None:
     hub = FrameHub(clock=lambda: 5.0)
     assert hub.latest is None
     assert [hub.publish(sample_frame(gpus=0)).sequence for _ in range(3)] == [1, 2, 3]
-    assert hub.latest is not None
-    assert hub.latest.sequence == 3
-    assert hub.latest.at_monotonic == 5.0
+    assert hub.newest is not None
+    assert hub.newest.sequence == 3
+    assert hub.newest.at_monotonic == 5.0
+    assert hub.latest is hub.newest.frame
 
 
 def test_bytes_are_made_once_and_shared() -> None:

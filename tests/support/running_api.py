@@ -1,0 +1,94 @@
+"""The API on a real socket of this machine, for as long as a test needs it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from msgspec import structs
+from starlette.types import ASGIApp
+
+from gpuwatch_agent.api.address import Address
+from gpuwatch_agent.api.app import Application, create_app
+from gpuwatch_agent.api.server import Server
+from gpuwatch_agent.api.settings import ApiSettings
+from gpuwatch_agent.history import History
+from gpuwatch_agent.hub import FrameHub
+from support.sample_frames import sample_frame, sample_topology
+
+
+@dataclass
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class RunningApi:
+    """What a test may touch of a running API."""
+
+    client: httpx.AsyncClient
+    app: Application
+    server: Server
+    hub: FrameHub
+    history: History
+    clock: Clock
+    stop: asyncio.Event
+    serving: "asyncio.Task[None]"
+    frames: list[int] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return self.server.address.port
+
+    def publish(self, tick: int = 0) -> None:
+        frame = sample_frame(tick)
+        self.history.append(frame, self.clock())
+        self.hub.publish(frame)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are and read until the server closes."""
+        reader, writer = await self.connect()
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+LOCAL = ApiSettings(address=Address(host="127.0.0.1", port=0))
+
+
+@asynccontextmanager
+async def running_api(
+    settings: ApiSettings = LOCAL, *, mounts: Sequence[tuple[str, ASGIApp]] = (), frames: int = 1, topology: bool = True
+) -> AsyncIterator[RunningApi]:
+    """Serve on a free port; whatever happens, the server has ended at the end."""
+    clock = Clock()
+    hub, history = FrameHub(clock), History()
+    app = create_app(hub, history, lambda: sample_topology() if topology else None, settings, mounts)
+    # Tests of manners off loopback keep their settings and still listen on loopback only.
+    server = Server(app, structs.replace(settings, address=LOCAL.address))
+    server.bind()
+    stop = asyncio.Event()
+    serving = asyncio.create_task(server.serve(stop))
+    client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.address.port}", trust_env=False, timeout=10)
+    api = RunningApi(client, app, server, hub, history, clock, stop, serving)
+    for tick in range(frames):
+        api.publish(tick)
+        clock.now += 1
+    try:
+        async with asyncio.timeout(30):
+            yield api
+    finally:
+        await client.aclose()
+        stop.set()
+        async with asyncio.timeout(5):
+            await serving
