@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -56,10 +57,9 @@ class Agent:
 
     def topology(self) -> Topology | None:
         """The wiring as of the last frame."""
-        published = self.hub.latest
-        if published is None:
+        frame = self.hub.latest
+        if frame is None:
             return None
-        frame = published.frame
         return build_topology(
             frame.gpus, self._placements, node=frame.node, taken_at=frame.taken_at, simulated=frame.simulated
         )
@@ -104,21 +104,29 @@ class Agent:
         )
 
 
-def run_agent(config: Config, *, mounts: Sequence[Any] = ()) -> int:
-    """Run agent and API until a signal comes; gives the exit status."""
+Mounts = Callable[[FrameHub], Sequence[tuple[str, Any]]]
+
+
+def run_agent(config: Config, *, mounts: Mounts = lambda _: ()) -> int:
+    """Run agent and API until a signal comes; gives the exit status. `mounts` adds routes that are read from the hub."""
     from gpuwatch_agent.api.app import create_app
     from gpuwatch_agent.api.server import Server
+    from gpuwatch_agent.api.settings import settings_from
+
+    settings = settings_from(config.agent, interval_s=config.sampling.interval_s)
 
     async def serve() -> None:
         agent = Agent(config)
-        app = create_app(agent.hub, agent.history, agent.topology, config, mounts=mounts)
-        server = Server(app, config)
+        app = create_app(agent.hub, agent.history, agent.topology, settings, mounts(agent.hub))
+        server = Server(app, settings)
         server.bind()
-        running = asyncio.create_task(agent.run())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        running = asyncio.create_task(agent.run())
+        running.add_done_callback(lambda _: stop.set())
+        print(f"gpuwatch agent: listening on {server.url}", file=sys.stderr, flush=True)  # noqa: T201  # for who started it
         try:
             await server.serve(stop)
         finally:
