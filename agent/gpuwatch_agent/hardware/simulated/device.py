@@ -163,12 +163,12 @@ class SimulatedDevice:
             board = self._board
             lowered = self._node.running.conditions[self.index].power_limit_w
             return Limits(
-                power_limit_w=board.power_limit_w if lowered is None else lowered,
-                power_limit_default_w=board.power_limit_w,
-                power_limit_min_w=board.power_limit_min_w,
-                power_limit_max_w=board.power_limit_max_w,
-                temperature_slowdown_c=board.temperature_slowdown_c,
-                temperature_shutdown_c=board.temperature_shutdown_c,
+                power_limit_w=float(board.power_limit_w if lowered is None else lowered),
+                power_limit_default_w=float(board.power_limit_w),
+                power_limit_min_w=float(board.power_limit_min_w),
+                power_limit_max_w=float(board.power_limit_max_w),
+                temperature_slowdown_c=float(board.temperature_slowdown_c),
+                temperature_shutdown_c=float(board.temperature_shutdown_c),
             )
 
     def fans(self) -> Fans:

@@ -59,12 +59,14 @@ class SimulatedHardware:
     """A machine that behaves like the real one, by seed and clock alone.
 
     `clock` tells unix seconds. The machine begins at the clock's first reading in `open`, warm; opening again goes on
-    from there. Readings are independent of how often and in which order GPUs are asked.
+    from there, and so does another process that is given the same `opened_at`. Readings are independent of how often
+    and in which order GPUs are asked.
     """
 
-    def __init__(self, spec: str, *, clock: Callable[[], float], seed: int = 0) -> None:
+    def __init__(self, spec: str, *, clock: Callable[[], float], seed: int = 0, opened_at: float | None = None) -> None:
         self.simulation = parse_spec(spec)
         self._node = Node(self.simulation, clock, seed)
+        self._node.opened_at = opened_at
         self._devices: dict[tuple[int, int], SimulatedDevice] = {}
 
     def open(self) -> None:
@@ -74,6 +76,11 @@ class SimulatedHardware:
     def close(self) -> None:
         """Stop; calls that hang are set free with a `DeviceError`."""
         self._node.close()
+
+    @property
+    def opened_at(self) -> float | None:
+        """When the machine began, by the clock."""
+        return self._node.opened_at
 
     def facts(self) -> NodeFacts:
         self._node.refuse_if_driver_fails()

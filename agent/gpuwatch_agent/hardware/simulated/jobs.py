@@ -50,3 +50,102 @@ class Job(Struct, frozen=True, kw_only=True):
     """At full pace and full load."""
     process: str
     """Which of the machine's processes do its work, by their job name."""
+
+
+def serving(name: str, gpus: tuple[int, ...], *, load: float, tokens: float, nvlink: float, heat: float = 1.0) -> Job:
+    """A large model served by vLLM over NVLink."""
+    return Job(
+        name=name,
+        split="tensor",
+        gpus=gpus,
+        load=load,
+        swing=0.10,
+        compute_share=0.92,
+        comm_share=0.12,
+        heat=0.715 * heat,
+        sm_activity=0.78,
+        occupancy=0.34,
+        tensor=0.36,
+        dram=0.62,
+        memory_utilization=0.44,
+        nvlink_bytes_per_s=nvlink,
+        pcie_bytes_per_s=0.35e9,
+        tokens_per_s=tokens,
+        process=name,
+    )
+
+
+def training(name: str, gpus: tuple[int, ...], *, tokens: float, nvlink: float, pcie: float, comm: float) -> Job:
+    """Training in lockstep, with checkpoints."""
+    return Job(
+        name=name,
+        split="data",
+        gpus=gpus,
+        load=0.96,
+        swing=0.02,
+        noise=0.02,
+        pause_every_s=1_800.0,
+        pause_s=24.0,
+        compute_share=0.88,
+        comm_share=comm,
+        heat=0.92,
+        sm_activity=0.86,
+        occupancy=0.41,
+        tensor=0.55,
+        dram=0.48,
+        memory_utilization=0.52,
+        nvlink_bytes_per_s=nvlink,
+        pcie_bytes_per_s=pcie,
+        comm_over_pcie=nvlink == 0 or pcie > 1e9,
+        tokens_per_s=tokens,
+        process=name,
+    )
+
+
+def service(name: str, gpu: int, *, load: float, part: float = 1.0, heat: float = 0.7, tokens: float) -> Job:
+    """A small model on one GPU, or on a part of one."""
+    return Job(
+        name=name,
+        split="service",
+        gpus=(gpu,),
+        shares=(part,),
+        load=load,
+        swing=0.18,
+        wave_s=900.0,
+        noise=0.06,
+        saturates_at=1.0,
+        compute_share=0.7,
+        heat=heat,
+        sm_activity=0.7,
+        occupancy=0.3,
+        tensor=0.28,
+        dram=0.5,
+        memory_utilization=0.4,
+        pcie_bytes_per_s=0.06e9,
+        tokens_per_s=tokens,
+        process=name,
+    )
+
+
+def embedding(gpu: int) -> Job:
+    """A light neighbour of the large model."""
+    return Job(
+        name=f"embed-{gpu}",
+        split="service",
+        gpus=(gpu,),
+        shares=(0.05,),
+        load=0.25,
+        swing=0.1,
+        noise=0.08,
+        saturates_at=1.0,
+        compute_share=0.7,
+        heat=0.3,
+        sm_activity=0.5,
+        occupancy=0.3,
+        tensor=0.2,
+        dram=0.3,
+        memory_utilization=0.2,
+        pcie_bytes_per_s=0.02e9,
+        tokens_per_s=900.0,
+        process="embed",
+    )

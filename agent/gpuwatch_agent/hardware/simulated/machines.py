@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from gpuwatch_agent.hardware.simulated import boards, processes
+from gpuwatch_agent.hardware.simulated import boards, jobs, processes, tenants
 from gpuwatch_agent.hardware.simulated.boards import Board
 from gpuwatch_agent.hardware.simulated.jobs import Job
 from gpuwatch_agent.hardware.simulated.processes import SimulatedProcess
@@ -76,251 +76,7 @@ class Machine(Struct, frozen=True, kw_only=True):
         return int(self.driver_version.split(".", 1)[0])
 
 
-def _tensor(name: str, gpus: tuple[int, ...], *, load: float, tokens: float, nvlink: float, heat: float = 1.0) -> Job:
-    """A large model served by vLLM over NVLink."""
-    return Job(
-        name=name,
-        split="tensor",
-        gpus=gpus,
-        load=load,
-        swing=0.10,
-        compute_share=0.92,
-        comm_share=0.12,
-        heat=0.715 * heat,
-        sm_activity=0.78,
-        occupancy=0.34,
-        tensor=0.36,
-        dram=0.62,
-        memory_utilization=0.44,
-        nvlink_bytes_per_s=nvlink,
-        pcie_bytes_per_s=0.35e9,
-        tokens_per_s=tokens,
-        process=name,
-    )
-
-
-def _training(name: str, gpus: tuple[int, ...], *, tokens: float, nvlink: float, pcie: float, comm: float) -> Job:
-    """Training in lockstep, with checkpoints."""
-    return Job(
-        name=name,
-        split="data",
-        gpus=gpus,
-        load=0.96,
-        swing=0.02,
-        noise=0.02,
-        pause_every_s=1_800.0,
-        pause_s=24.0,
-        compute_share=0.88,
-        comm_share=comm,
-        heat=0.92,
-        sm_activity=0.86,
-        occupancy=0.41,
-        tensor=0.55,
-        dram=0.48,
-        memory_utilization=0.52,
-        nvlink_bytes_per_s=nvlink,
-        pcie_bytes_per_s=pcie,
-        comm_over_pcie=nvlink == 0 or pcie > 1e9,
-        tokens_per_s=tokens,
-        process=name,
-    )
-
-
-def _service(name: str, gpu: int, *, load: float, part: float = 1.0, heat: float = 0.7, tokens: float) -> Job:
-    """A small model on one GPU, or on a part of one."""
-    return Job(
-        name=name,
-        split="service",
-        gpus=(gpu,),
-        shares=(part,),
-        load=load,
-        swing=0.18,
-        wave_s=900.0,
-        noise=0.06,
-        saturates_at=1.0,
-        compute_share=0.7,
-        heat=heat,
-        sm_activity=0.7,
-        occupancy=0.3,
-        tensor=0.28,
-        dram=0.5,
-        memory_utilization=0.4,
-        pcie_bytes_per_s=0.06e9,
-        tokens_per_s=tokens,
-        process=name,
-    )
-
-
-def _embedding(gpu: int) -> Job:
-    """A light neighbour of the large model."""
-    return Job(
-        name=f"embed-{gpu}",
-        split="service",
-        gpus=(gpu,),
-        shares=(0.05,),
-        load=0.25,
-        swing=0.1,
-        noise=0.08,
-        saturates_at=1.0,
-        compute_share=0.7,
-        heat=0.3,
-        sm_activity=0.5,
-        occupancy=0.3,
-        tensor=0.2,
-        dram=0.3,
-        memory_utilization=0.2,
-        pcie_bytes_per_s=0.02e9,
-        tokens_per_s=900.0,
-        process="embed",
-    )
-
-
 _ROW = tuple(range(8))
-
-
-def _h100_processes(chance: random.Random) -> list[SimulatedProcess]:
-    chat, embed, rerank = (processes.pod(chance) for _ in range(3))
-    found = [
-        processes.init(),
-        *processes.vllm(
-            chat,
-            pid=40826,
-            job="chat",
-            gpus=_ROW,
-            model="meta-llama/Llama-3.1-70B-Instruct",
-            memory_gib=66.2,
-        ),
-        processes.shim(52110),
-        processes.shim(52740),
-    ]
-    for gpu in _ROW:
-        # Small neighbours, alike on all GPUs: a healthy node has them, and they are no reason to worry.
-        for base, job, place, program, size in (
-            (52131, "embed", embed, "text-embeddings-router", 2.4),
-            (52763, "rerank", rerank, "text-embeddings-rerank", 3.0),
-        ):
-            found.append(
-                processes.server(
-                    place,
-                    pid=base + 11 * gpu,
-                    parent=52110 if job == "embed" else 52740,
-                    job=job,
-                    command=(f"/usr/local/bin/{program}", "--port", str(8080 + gpu), "--dtype", "float16"),
-                    memory_gib={gpu: size},
-                    user="serve",
-                    environ={"CUDA_VISIBLE_DEVICES": str(gpu)},
-                    cpus=0.05,
-                )
-            )
-    return found
-
-
-def _slurm_processes(chance: random.Random, *, gpus: tuple[int, ...], memory_gib: float) -> list[SimulatedProcess]:
-    del chance  # a Slurm job's place holds nothing of chance
-    job = "417733"
-    return [
-        processes.init(),
-        *processes.torchrun(
-            processes.slurm(int(job)),
-            pid=218_401,
-            job="pretrain",
-            gpus=gpus,
-            script=("train.py", "--config", "configs/7b.yaml"),
-            memory_gib=memory_gib,
-            user="ada",
-            slurm_job=job,
-        ),
-    ]
-
-
-def _bridged_processes(chance: random.Random) -> list[SimulatedProcess]:
-    del chance  # run from a login, not from a container
-    return [
-        processes.init(),
-        *processes.torchrun(
-            processes.login(),
-            pid=91_200,
-            job="finetune",
-            gpus=(0, 1, 2, 3),
-            script=("finetune_lora.py", "--model", "Qwen/Qwen2.5-14B"),
-            memory_gib=19.6,
-            user="lin",
-        ),
-    ]
-
-
-def _llama_cpp_processes(chance: random.Random) -> list[SimulatedProcess]:
-    return [
-        processes.init(),
-        processes.server(
-            processes.docker(chance),
-            pid=31_844,
-            job="llama",
-            command=("/app/llama-server", "-m", "/models/llama-3.3-70b-q4_k_m.gguf", "-ngl", "99", "-ts", "0.55,0.45"),
-            memory_gib={0: 21.3, 1: 18.9},
-            user="root",
-            cpus=0.9,
-        ),
-        SimulatedProcess(
-            pid=2_412,
-            ppid=1,
-            user="root",
-            name="Xorg",
-            command=("/usr/lib/xorg/Xorg", "vt1"),
-            environ={},
-            cgroup="0::/system.slice/gdm.service",
-            started_s=900_000.0,
-            cpus=0.01,
-            memory={0: 96 << 20},
-            kind="graphics",
-        ),
-    ]
-
-
-def _l4_processes(chance: random.Random) -> list[SimulatedProcess]:
-    return [
-        processes.init(),
-        processes.shim(8_300),
-        processes.server(
-            processes.pod(chance, "besteffort"),
-            pid=8_342,
-            parent=8_300,
-            job="whisper",
-            command=("/usr/bin/python3", "-m", "whisper_service", "--model", "large-v3"),
-            memory_gib={0: 9.7},
-            user="nobody",
-        ),
-    ]
-
-
-def _mig_processes(chance: random.Random) -> list[SimulatedProcess]:
-    found = [processes.init()]
-    for pid, job, instance, memory in ((60_510, "notebook", 2, 21.0), (61_770, "extract", 5, 12.4)):
-        found.append(processes.shim(pid - 21))
-        found.append(
-            processes.server(
-                processes.pod(chance),
-                pid=pid,
-                parent=pid - 21,
-                job=job,
-                command=("python3", "-m", "vllm.entrypoints.openai.api_server", "--model", f"acme/{job}-8b"),
-                memory_gib={0: memory},
-                user="tenant",
-                gpu_instance=instance,
-            )
-        )
-    return found
-
-
-def _nobody(chance: random.Random) -> list[SimulatedProcess]:
-    del chance  # there is nothing to choose
-    return [processes.init()]
-
-
-def _dgx2_processes(chance: random.Random) -> list[SimulatedProcess]:
-    return _slurm_processes(chance, gpus=tuple(range(16)), memory_gib=27.5)
-
-
 _H100_BUS = ("1B", "43", "52", "61", "9D", "C3", "D1", "DF")
 _INLETS_8 = (29.0, 30.0, 29.5, 30.5, 31.0, 32.0, 31.5, 32.5)
 _TWO_SOCKETS = (0, 0, 0, 0, 1, 1, 1, 1)
@@ -339,10 +95,10 @@ MACHINES: dict[str, Machine] = {
         driver_version="570.124.06",
         cuda_version="12.8",
         jobs=(
-            _tensor("chat", _ROW, load=0.9, tokens=5_400.0, nvlink=21e9),
-            *(_embedding(gpu) for gpu in _ROW),
+            jobs.serving("chat", _ROW, load=0.9, tokens=5_400.0, nvlink=21e9),
+            *(jobs.embedding(gpu) for gpu in _ROW),
         ),
-        processes=_h100_processes,
+        processes=tenants.on_h100,
     ),
     "h200-8": Machine(
         description="8 H200 over NVSwitch, serving a 405B model with tensor parallelism 8.",
@@ -355,7 +111,7 @@ MACHINES: dict[str, Machine] = {
         inlet_c=_INLETS_8,
         driver_version="580.105.08",
         cuda_version="13.0",
-        jobs=(_tensor("chat", _ROW, load=0.9, tokens=2_900.0, nvlink=34e9),),
+        jobs=(jobs.serving("chat", _ROW, load=0.9, tokens=2_900.0, nvlink=34e9),),
         processes=lambda chance: [
             processes.init(),
             *processes.vllm(
@@ -380,8 +136,8 @@ MACHINES: dict[str, Machine] = {
         driver_version="535.183.01",
         cuda_version="12.2",
         jobs=(
-            _tensor("chat", (0, 1, 2, 3), load=0.86, tokens=1_700.0, nvlink=14e9, heat=0.95),
-            _tensor("code", (4, 5, 6, 7), load=0.80, tokens=2_300.0, nvlink=12e9, heat=0.95),
+            jobs.serving("chat", (0, 1, 2, 3), load=0.86, tokens=1_700.0, nvlink=14e9, heat=0.95),
+            jobs.serving("code", (4, 5, 6, 7), load=0.80, tokens=2_300.0, nvlink=12e9, heat=0.95),
         ),
         processes=lambda chance: [
             processes.init(),
@@ -415,8 +171,8 @@ MACHINES: dict[str, Machine] = {
         inlet_c=(28.0, 28.5, 29.0, 29.5, 32.0, 32.5, 33.0, 33.5),
         driver_version="535.183.01",
         cuda_version="12.2",
-        jobs=(_training("pretrain", _ROW, tokens=19_000.0, nvlink=11e9, pcie=0.4e9, comm=0.16),),
-        processes=lambda chance: _slurm_processes(chance, gpus=_ROW, memory_gib=26.1),
+        jobs=(jobs.training("pretrain", _ROW, tokens=19_000.0, nvlink=11e9, pcie=0.4e9, comm=0.16),),
+        processes=lambda chance: tenants.on_slurm(chance, gpus=_ROW, memory_gib=26.1),
     ),
     "dgx2-v100-16": Machine(
         description="16 V100 32GB over NVSwitch (DGX-2), a training job under Slurm.",
@@ -429,8 +185,8 @@ MACHINES: dict[str, Machine] = {
         inlet_c=tuple(27.0 + (gpu % 8) * 0.6 for gpu in range(16)),
         driver_version="535.183.01",
         cuda_version="12.2",
-        jobs=(_training("pretrain", tuple(range(16)), tokens=41_000.0, nvlink=16e9, pcie=0.4e9, comm=0.14),),
-        processes=_dgx2_processes,
+        jobs=(jobs.training("pretrain", tuple(range(16)), tokens=41_000.0, nvlink=16e9, pcie=0.4e9, comm=0.14),),
+        processes=tenants.on_dgx2,
     ),
     "2x4090": Machine(
         description="2 RTX 4090 without NVLink or peer access, llama.cpp with its layers split over both.",
@@ -468,7 +224,7 @@ MACHINES: dict[str, Machine] = {
                 process="llama",
             ),
         ),
-        processes=_llama_cpp_processes,
+        processes=tenants.on_llama_cpp,
     ),
     "4x3090-bridged": Machine(
         description="4 RTX 3090 in two NVLink pairs on x8 slots, a fine-tuning job by torchrun.",
@@ -483,8 +239,8 @@ MACHINES: dict[str, Machine] = {
         inlet_c=(29.0, 31.0, 32.5, 30.0),
         driver_version="550.90.07",
         cuda_version="12.4",
-        jobs=(_training("finetune", (0, 1, 2, 3), tokens=6_100.0, nvlink=2.4e9, pcie=2.6e9, comm=0.22),),
-        processes=_bridged_processes,
+        jobs=(jobs.training("finetune", (0, 1, 2, 3), tokens=6_100.0, nvlink=2.4e9, pcie=2.6e9, comm=0.22),),
+        processes=tenants.on_bridged,
     ),
     "l4": Machine(
         description="One L4 with a small speech service in a pod.",
@@ -495,8 +251,8 @@ MACHINES: dict[str, Machine] = {
         inlet_c=(28.0,),
         driver_version="550.90.07",
         cuda_version="12.4",
-        jobs=(_service("whisper", 0, load=0.48, heat=0.8, tokens=420.0),),
-        processes=_l4_processes,
+        jobs=(jobs.service("whisper", 0, load=0.48, heat=0.8, tokens=420.0),),
+        processes=tenants.on_l4,
     ),
     "h100-mig": Machine(
         description="One H100 cut into three MIG instances, two of them in use by two pods.",
@@ -508,10 +264,10 @@ MACHINES: dict[str, Machine] = {
         driver_version="570.124.06",
         cuda_version="12.8",
         jobs=(
-            _service("notebook", 0, load=0.62, part=3 / 7, tokens=700.0),
-            _service("extract", 0, load=0.81, part=2 / 7, tokens=510.0),
+            jobs.service("notebook", 0, load=0.62, part=3 / 7, tokens=700.0),
+            jobs.service("extract", 0, load=0.81, part=2 / 7, tokens=510.0),
         ),
-        processes=_mig_processes,
+        processes=tenants.on_mig,
         slices=(
             Slice(name="3g.40gb", gpu_instance=2, sm_count=60, part=3 / 7, memory_bytes=40448 << 20, job="notebook"),
             Slice(name="2g.20gb", gpu_instance=5, sm_count=32, part=2 / 7, memory_bytes=20096 << 20, job="extract"),
@@ -523,6 +279,6 @@ MACHINES: dict[str, Machine] = {
         board=boards.L4,
         driver_version="570.124.06",
         cuda_version="12.8",
-        processes=_nobody,
+        processes=tenants.nobody,
     ),
 }

@@ -65,7 +65,7 @@ class Node:
         self.birthmarks = [self._birthmarks(chance, gpu) for gpu in range(self.machine.gpus)]
         self.processes = list(self.machine.processes(chance))
         self.intruders: dict[int, SimulatedProcess] = {
-            gpu: intruder(gpu)
+            gpu: intruder(gpu, 1_900.0 if overlay.start_s is None else -overlay.start_s)
             for overlay in simulation.overlays
             if overlay.name == "noisy-neighbour"
             for gpu in overlay.gpus

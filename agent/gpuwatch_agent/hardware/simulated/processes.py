@@ -277,7 +277,7 @@ def server(
     )
 
 
-def intruder(gpu: int) -> SimulatedProcess:
+def intruder(gpu: int, started_s: float) -> SimulatedProcess:
     """Somebody else's program on a GPU that is taken."""
     return SimulatedProcess(
         pid=1_310_440 + 97 * gpu,
@@ -287,7 +287,7 @@ def intruder(gpu: int) -> SimulatedProcess:
         command=("python3", "finetune.py", "--epochs", "3"),
         environ={"CUDA_VISIBLE_DEVICES": str(gpu)},
         cgroup=login(1007).cgroup,
-        started_s=1_900.0,
+        started_s=started_s,
         cpus=1.0,
         rss_bytes=3 * GIB,
         job="intruder",
