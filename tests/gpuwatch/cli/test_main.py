@@ -12,7 +12,9 @@ import pytest
 from gpuwatch.cli import agent_main, main
 from gpuwatch.cli.commands import COMMANDS
 from gpuwatch.source import LocalSource
+from gpuwatch_agent.agent import Mounts
 from gpuwatch_agent.config import Config
+from gpuwatch_agent.hub import FrameHub
 from gpuwatch_agent.model.errors import DriverNotLoadedError
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.topology import Topology
@@ -249,8 +251,9 @@ def test_agent_flags_reach_the_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     started: list[Config] = []
 
-    def run_agent(config: Config) -> int:
+    def run_agent(config: Config, *, mounts: Mounts) -> int:
         started.append(config)
+        assert [path for path, _ in mounts(FrameHub())] == ["/metrics"]
         return 0
 
     monkeypatch.setattr(gpuwatch_agent.agent, "run_agent", run_agent)

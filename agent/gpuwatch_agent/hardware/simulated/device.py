@@ -209,17 +209,20 @@ class SimulatedDevice:
     def profile(self) -> Profile:
         with self._node.answer(self.index, self.generation):
             names = ("sm_activity_pct", "sm_occupancy_pct", "tensor_activity_pct", "dram_activity_pct")
+            traffic = ("pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s")
             reading = Profile()
             if not self._board.has_gpm:
-                _lacking(reading, Absence.NOT_SUPPORTED, *names)
+                _lacking(reading, Absence.NOT_SUPPORTED, *names, *traffic)
             elif self._node.running.conditions[self.index].denied:
-                _lacking(reading, Absence.NO_PERMISSION, *names)
+                _lacking(reading, Absence.NO_PERMISSION, *names, *traffic)
             elif not self._gpu.active:
-                _lacking(reading, Absence.GPU_IDLE, *names)
+                _lacking(reading, Absence.GPU_IDLE, *names, *traffic)
             else:
                 demand = self._demand
                 for name, part in zip(names, (demand.sm, demand.occupancy, demand.tensor, demand.dram), strict=True):
                     setattr(reading, name, _percent(part))
+                for name in traffic:
+                    setattr(reading, name, demand.pcie)
             return reading
 
     def pcie_traffic(self) -> PcieTraffic:
