@@ -1,9 +1,9 @@
 """The API on a real socket of this machine, for as long as a test needs it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httpx
 from msgspec import structs
@@ -13,6 +13,7 @@ from gpuwatch_agent.api.address import Address
 from gpuwatch_agent.api.app import Application, create_app
 from gpuwatch_agent.api.server import Server
 from gpuwatch_agent.api.settings import ApiSettings
+from gpuwatch_agent.api.stream_route import StreamRoute
 from gpuwatch_agent.history import History
 from gpuwatch_agent.hub import FrameHub
 from support.sample_frames import sample_frame, sample_topology
@@ -40,7 +41,6 @@ class RunningApi:
     clock: Clock
     stop: asyncio.Event
     serving: "asyncio.Task[None]"
-    frames: list[int] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -61,6 +61,10 @@ class RunningApi:
         answer = await reader.read()
         writer.close()
         return answer
+
+    @property
+    def open_streams(self) -> int:
+        return sum(endpoint.open_streams for endpoint in self.app.endpoints if isinstance(endpoint, StreamRoute))
 
 
 LOCAL = ApiSettings(address=Address(host="127.0.0.1", port=0))
@@ -92,3 +96,27 @@ async def running_api(
         stop.set()
         async with asyncio.timeout(5):
             await serving
+
+
+def with_api(
+    check: Callable[[RunningApi], Awaitable[None]],
+    settings: ApiSettings = LOCAL,
+    *,
+    mounts: Sequence[tuple[str, ASGIApp]] = (),
+    frames: int = 1,
+    topology: bool = True,
+) -> None:
+    """Run one check against a running API."""
+
+    async def run() -> None:
+        async with running_api(settings, mounts=mounts, frames=frames, topology=topology) as api:
+            await check(api)
+
+    asyncio.run(run())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until the condition holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the server's inner state tells nobody when it changes
+            await asyncio.sleep(0)

@@ -24,7 +24,7 @@ class Application:
 
     def __init__(self, routes: Sequence[tuple[str, ASGIApp]], settings: ApiSettings) -> None:
         self.settings = settings
-        self._endpoints = [endpoint for _, endpoint in routes]
+        self.endpoints = [endpoint for _, endpoint in routes]
         # Starlette calls plain functions with a request of its own making: an instance is taken as it is.
         router = Router(
             [Route(path, endpoint=_Mounted(endpoint)) for path, endpoint in routes],
@@ -39,7 +39,7 @@ class Application:
 
     def close(self) -> None:
         """End streams and workers, so that the server can stop at once."""
-        for endpoint in self._endpoints:
+        for endpoint in self.endpoints:
             if isinstance(endpoint, (StreamRoute, HistoryRoute)):
                 endpoint.close()
 

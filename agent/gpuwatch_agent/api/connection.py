@@ -59,7 +59,7 @@ class BoundedConnection(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unparsed_bytes = 0
-        self._seen: object = self
+        self._seen: tuple[RequestResponseCycle | None, int] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
         """Take the client in, or send it away when the house is full."""
@@ -98,12 +98,13 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.close()
 
     def cut_off_idle(self) -> None:
-        """Drop a client that neither began nor finished a request since the last call.
+        """Drop a client that got nowhere since the last call.
 
         That is one who sends a head by drops, or does not read its response; uvicorn's own time-out sees neither.
         """
         cycle: RequestResponseCycle | None = self.cycle
-        in_flight = cycle is not None and not cycle.response_complete
-        if not in_flight and self._seen is cycle:
+        at_work = cycle is not None and not cycle.response_complete and not self.flow.write_paused
+        state = (cycle, self.transport.get_write_buffer_size())
+        if not at_work and self._seen == state:
             self.transport.abort()
-        self._seen = cycle
+        self._seen = state

@@ -80,7 +80,10 @@ class Guard:
             raise ProblemError(400, "bad-request", "The Content-Length is no number.")
         if len(length) > 12 or int(length) > self._settings.most_body_bytes:
             raise ProblemError(
-                413, "body-too-large", f"A request may bring at most {self._settings.most_body_bytes} bytes."
+                413,
+                "body-too-large",
+                f"A request may bring at most {self._settings.most_body_bytes} bytes.",
+                headers=[(b"connection", b"close")],
             )
 
     def _check_token(self, path: str, headers: dict[bytes, bytes]) -> None:

@@ -53,10 +53,8 @@ class ProblemError(Exception):
         )
 
     async def reply(self, scope: Scope, send: Send) -> None:
-        """Send the problem document; a body that may still be coming is not waited for."""
+        """Send the problem document."""
         headers = [_PROBLEM, _NO_STORE, *self.headers]
-        if scope["method"] not in {"GET", "HEAD"} or self.status == 413:
-            headers.append((b"connection", b"close"))
         await send_reply(scope, send, self.status, headers, msgspec.json.encode(self.problem))
 
 
