@@ -288,10 +288,18 @@ def _used_by(row: Row) -> Line:
     if processes is None:
         return _value(row, None)
     if not processes:
-        return [Span("free", "dim")] if row.answers else []
+        if not row.answers:
+            return []
+        # A busy GPU without processes is not free: whoever works there is hidden from the driver's list.
+        return [Span("free" if _is_unused(row.gpu) else "none listed", "dim")]
     ranks = sorted({process.tp_rank for process in processes if process.tp_rank is not None})
     users = sorted({clean(process.user) for process in processes if process.user})
     names = list(dict.fromkeys(clean(process.name) for process in processes if process.name))
     who = " ".join([*(f"TP{rank}" for rank in ranks[:2]), *users[:2]])
     style = "" if row.answers else "dim"
     return [Span(part, style) for part in (who, *names[:3]) if part] or [Span(f"{len(processes)} hidden", "dim")]
+
+
+def _is_unused(gpu: Gpu) -> bool:
+    used = gpu.memory_used_bytes or 0
+    return not gpu.utilization_pct and used < 0.05 * (gpu.memory_total_bytes or used + 1)

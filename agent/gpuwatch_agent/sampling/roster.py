@@ -91,8 +91,9 @@ class Seat:
             return "ok", None
         doing = self.reader.at_work
         where = f" while reading {doing}" if doing else ""
+        known = ": the values are the last that were read" if self.answered_at is not None else ", so far not once"
         problem = (
-            f"The driver has not answered for {silent_for:.0f} s{where}: the values are the last that were read. "
+            f"The driver has not answered for {silent_for:.0f} s{where}{known}. "
             "If it lasts, look for Xids in `dmesg`; other GPUs are read on."
         )
         return "stale", problem
