@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from gpuwatch_agent.config import Config
+from gpuwatch_agent.detectors.engine import Engine
 from gpuwatch_agent.hardware.base import Placement
 from gpuwatch_agent.hardware.host import node_name
 from gpuwatch_agent.history import History
@@ -45,6 +46,7 @@ class Agent:
         self._published_at: float | None = None
         self.hub = FrameHub()
         self.history = History(seconds=config.history.seconds)
+        self.findings = Engine(config, self.history)
 
     async def run(self) -> None:
         """Sample and publish until cancelled."""
@@ -89,7 +91,7 @@ class Agent:
         self._published_at = self._clock()
         frame = structs.replace(frame, agent=self._cost(frame.agent))
         self.history.append(frame, self._published_at)
-        self.hub.publish(frame)
+        self.hub.publish(self.findings.judge(frame, self._published_at))
 
     def _cost(self, sampled: Cost | None) -> Cost:
         usage = self._own_cost.usage(self._supervisor.pid)

@@ -6,7 +6,7 @@ the file's keys, the environment's names, what is said of a wrong value, and doc
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -123,6 +123,10 @@ class Config(Struct, frozen=True, kw_only=True):
     history: HistorySection = HistorySection()
     collectors: CollectorsSection = CollectorsSection()
     hardware: HardwareSection = HardwareSection()
+    groups: dict[str, list[int]] = {}
+    """Declared groups of GPUs that work in step, by name; they override what is inferred."""
+    findings: dict[str, dict[str, Any]] = {}
+    """What is set of single kinds of findings; their settings are declared beside their detectors."""
 
 
 def load_config(

@@ -2,7 +2,7 @@
 
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from gpuwatch_agent.config import Config
 from gpuwatch_agent.model.errors import UsageError
 
 PREFIX = "GPUWATCH_"
+_FINDINGS, _GROUPS = "findings", "groups"
 # Kubernetes puts such variables into every container for a service of the same name.
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)$")
 _YES_AND_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -32,7 +33,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     @property
     def environment_name(self) -> str:
-        return f"{PREFIX}{self.section}_{self.name}".upper()
+        return f"{PREFIX}{self.section}_{self.name}".upper().replace(".", "_")
 
     @property
     def flag(self) -> str | None:
@@ -57,8 +58,17 @@ def all_settings() -> list[Setting]:
     return list(_declared())
 
 
+def all_sections() -> dict[str, type[Struct]]:
+    """Sections by name: those of `Config`, and one for each kind of finding."""
+    from gpuwatch_agent.detectors.registry import DETECTORS
+
+    sections = {name: kind for name, kind in typing.get_type_hints(Config).items() if isinstance(kind, type)}
+    sections = {name: kind for name, kind in sections.items() if issubclass(kind, Struct)}
+    return sections | {f"{_FINDINGS}.{detector.kind}": detector.settings for detector in DETECTORS}
+
+
 def _declared() -> Iterator[Setting]:
-    for section, section_type in typing.get_type_hints(Config).items():
+    for section, section_type in all_sections().items():
         hints = typing.get_type_hints(section_type, include_extras=True)
         for name, default in zip(section_type.__struct_fields__, section_type.__struct_defaults__, strict=True):
             plain, meta = typing.get_args(hints[name])
@@ -83,6 +93,7 @@ class _Merger:
         self._settings = {setting.path: setting for setting in all_settings()}
         self._sections = list(dict.fromkeys(setting.section for setting in self._settings.values()))
         self._values: dict[str, dict[str, object]] = {section: {} for section in self._sections}
+        self._groups: dict[str, list[int]] = {}
         self._problems: list[str] = []
 
     def add_file(self, file: Path) -> None:
@@ -93,28 +104,59 @@ class _Merger:
             return f"{file}, line {line}" if line else str(file)
 
         for section, body in document.items():
-            if section not in self._sections:
-                self._problem(where(section), f"no section [{section}]", _choices(section, self._sections, "sections"))
-            elif not isinstance(body, dict):
-                self._problem(where(section), f"{section} is a section: write [{section}] and its keys below it")
+            if section == _FINDINGS and isinstance(body, dict):
+                for kind, settings in body.items():
+                    self._add_section((section, kind), settings, where)
+            elif section == _GROUPS and isinstance(body, dict):
+                for name, gpus in body.items():
+                    self._add_group(name, gpus, where(section, name))
             else:
-                for name, value in body.items():
-                    self._add(section, name, value, where(section, name), f"{section}.{name}")
+                self._add_section((section,), body, where)
+
+    def _add_section(self, path: tuple[str, ...], body: object, where: Callable[..., str]) -> None:
+        section = ".".join(path)
+        if section not in self._sections:
+            known = [*self._sections, _GROUPS]
+            self._problem(where(*path), f"no section [{section}]", _choices(section, known, "sections"))
+        elif not isinstance(body, dict):
+            self._problem(where(*path), f"{section} is a section: write [{section}] and its keys below it")
+        else:
+            for name, value in body.items():
+                self._add(section, name, value, where(*path, name), f"{section}.{name}")
+
+    def _add_group(self, name: str, gpus: object, where: str) -> None:
+        """A declared group: indices of GPUs that may or may not be there, but not twice, and at least two."""
+        indices = gpus if isinstance(gpus, list) else []
+        whole = [gpu for gpu in indices if isinstance(gpu, int) and not isinstance(gpu, bool) and gpu >= 0]
+        if len(whole) < 2 or len(whole) != len(indices) or len(set(whole)) != len(whole):
+            allowed = "a list of at least two different GPU numbers, as [0, 1]"
+            self._problem(where, f"{_GROUPS}.{name} can't be {gpus!r}: allowed is {allowed}")
+            return
+        for other, members in self._groups.items():
+            if shared := sorted(set(members) & set(whole)):
+                self._problem(where, f"{_GROUPS}.{name} and {_GROUPS}.{other} both claim GPU {shared[0]}")
+        self._groups[name] = whole
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         for variable in sorted(environ):
             if not variable.startswith(PREFIX) or _SERVICE_LINK.search(variable):
                 continue
-            section, _, name = variable.removeprefix(PREFIX).lower().partition("_")
-            if section not in self._sections:
+            section = self._section_of(variable)
+            if section is None:
                 continue  # somebody else's variable: GPUWATCH_ is a likely prefix for scripts around us
+            name = variable.lower().removeprefix(f"{PREFIX}{section}_".lower().replace(".", "_"))
             setting = self._settings.get(f"{section}.{name}")
             value = _from_text(environ[variable], setting) if setting else None
             self._add(section, name, value, "environment", variable)
 
+    def _section_of(self, variable: str) -> str | None:
+        """The section a variable's name begins with: the longest, as kinds of findings have underscores of their own."""
+        begun = [one for one in self._sections if variable.startswith(f"{PREFIX}{one}_".upper().replace(".", "_"))]
+        return max(begun, key=len, default=None)
+
     def add_overrides(self, overrides: Mapping[str, object]) -> None:
         for path, value in overrides.items():
-            section, _, name = path.partition(".")
+            section, _, name = path.rpartition(".")
             setting = self._settings.get(path)
             self._add(section, name, value, "command line", (setting and setting.flag) or path)
 
@@ -124,7 +166,11 @@ class _Merger:
             raise UsageError(
                 f"{count} wrong, so nothing was started:\n" + "\n".join(f"  {problem}" for problem in self._problems)
             )
-        return msgspec.convert(self._values, Config)
+        plain = {section: values for section, values in self._values.items() if "." not in section}
+        findings = {
+            section.partition(".")[2]: values for section, values in self._values.items() if "." in section and values
+        }
+        return msgspec.convert({**plain, _FINDINGS: findings, _GROUPS: self._groups}, Config)
 
     def _add(self, section: str, name: str, value: object, where: str, shown_as: str) -> None:
         setting = self._settings.get(f"{section}.{name}")
@@ -200,9 +246,8 @@ def _choices(written: str, names: list[str], what: str) -> str:
 def describe_settings() -> str:
     """docs/configuration.md, from the declarations."""
     lines = [_INTRODUCTION]
-    hints = typing.get_type_hints(Config)
     settings = all_settings()
-    for section, section_type in hints.items():
+    for section, section_type in all_sections().items():
         lines += [f"## [{section}]", "", str(section_type.__doc__), ""]
         lines += ["| setting | default | allowed | what it is |", "|---|---|---|---|"]
         for setting in settings:
@@ -244,6 +289,9 @@ interval_s = 0.5
 
 [collectors]
 disable = ["codecs"]
+
+[groups]                          # GPUs that work in step, where the processes do not tell
+trainer = [0, 1, 2, 3]
 ```
 
 A key that does not exist or a value that is out of range is named with file, line and what is allowed, all of them at once,

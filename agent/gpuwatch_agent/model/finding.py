@@ -16,3 +16,15 @@ class Finding(Struct, frozen=True, kw_only=True):
     cause: str | None = None
     evidence: dict[str, float | int | str | None] = {}
     action: str
+    key: str | None = None
+    """What tells this finding from others of its kind: a GPU's UUID, or a group."""
+    runbook: str | None = None
+    """The page that says what it means, how to confirm it and what to do."""
+
+
+class FindingEvent(Struct, frozen=True, kw_only=True):
+    """A finding that was raised, changed its severity, or was cleared."""
+
+    event: Literal["raised", "changed", "cleared"]
+    at: float
+    finding: Finding

@@ -168,6 +168,9 @@ class Gpu(Struct, frozen=True, kw_only=True):
     tensor_activity_pct: float | None = None
     dram_activity_pct: float | None = None
 
+    imbalance_score: float | None = None
+    """How far this rank is from its group, 0 in step; `None` for a GPU in no working group."""
+
     pcie: Pcie | None = None
     nvlink: NvLink | None = None
     ecc: Ecc | None = None

@@ -174,6 +174,13 @@ _ACTIVITY = (
     _gpu(
         "dram_activity_pct", "percent", "dram_activity", _GPM, "Share of cycles in which the memory interface was busy."
     ),
+    _gpu(
+        "imbalance_score",
+        "number",
+        "imbalance_score",
+        "the agent's detectors",
+        "How far the rank is from its group, 0 in step.",
+    ),
 )
 
 _MEMORIES = (

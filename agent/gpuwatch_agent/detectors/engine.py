@@ -1,0 +1,181 @@
+"""Turns suspicions into findings: says them when they have lasted, keeps them while they last, and remembers them."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from gpuwatch_agent.config import Config
+from gpuwatch_agent.detectors.base import Detector, DetectorSettings, Suspicion
+from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baseline
+from gpuwatch_agent.detectors.registry import DETECTORS
+from gpuwatch_agent.detectors.scores import imbalance_scores
+from gpuwatch_agent.detectors.window import Window
+from gpuwatch_agent.history import History
+from gpuwatch_agent.model.finding import Finding, FindingEvent
+from gpuwatch_agent.model.frame import Frame
+
+_BASELINES_EVERY_S = 60.0
+_EVENTS_KEPT = 1000
+# The series have one value a second: looking more often would see nothing new.
+_EVERY_S = 0.9
+# Between two looks this long nobody knows what was: suspicions start afresh.
+_LONGEST_GAP_S = 30.0
+_SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
+
+
+class _Case(Struct):
+    """One suspicion over time."""
+
+    first_at: float
+    first_wall: float
+    last_at: float
+    suspicion: Suspicion
+    raised_at: float | None = None
+    raised_wall: float | None = None
+
+
+class Engine:
+    """Belongs to the agent; `judge` is called with every frame that shall carry findings."""
+
+    def __init__(
+        self,
+        config: Config,
+        history: History,
+        *,
+        detectors: Sequence[Detector[Any]] = DETECTORS,
+        on_event: Callable[[FindingEvent], None] = lambda _: None,
+        patience: float = 1.0,
+    ) -> None:
+        """`patience` scales how long suspicions must last: `gpuwatch check` has only seconds to look."""
+        self._history = history
+        self._on_event = on_event
+        self._patience = patience
+        self._declared = config.groups
+        self._detectors = [(one, _settings_for(one, config)) for one in detectors]
+        self._cases: dict[tuple[str, str], _Case] = {}
+        self._baselines: dict[str, BusyBaseline] = {}
+        self._baselines_at: float | None = None
+        self._started_at: float | None = None
+        self._judged_at: float | None = None
+        self._scores: dict[str, float] = {}
+        self._said: list[Finding] = []
+        self.events: deque[FindingEvent] = deque(maxlen=_EVENTS_KEPT)
+        """What was raised and cleared, the newest last."""
+        self.errors: dict[str, str] = {}
+        """Detectors that failed, with how: their own fault, and no other's."""
+
+    def judge(self, frame: Frame, now: float) -> Frame:
+        """The frame with its findings and imbalance scores; `now` is monotonic, and the history holds the frame already."""
+        if self._judged_at is not None and now - self._judged_at < _EVERY_S:
+            return self._attach(frame)
+        if self._started_at is None:
+            self._started_at = now
+        if self._judged_at is not None and now - self._judged_at > _LONGEST_GAP_S:
+            self._forget_suspicions()
+        self._judged_at = now
+        window = self._window(frame, now)
+        for detector, settings in self._detectors:
+            if settings.enabled:
+                self._weigh(detector, settings, window, now)
+        self._scores = imbalance_scores(window)
+        self._said = self._findings()
+        return self._attach(frame)
+
+    def _attach(self, frame: Frame) -> Frame:
+        """The frame with what was found at the last look."""
+        scores = self._scores
+        gpus = [
+            structs.replace(gpu, imbalance_score=scores[gpu.uuid]) if gpu.uuid in scores else gpu for gpu in frame.gpus
+        ]
+        return structs.replace(frame, gpus=gpus, findings=self._said)
+
+    def _window(self, frame: Frame, now: float) -> Window:
+        if self._baselines_at is None or now - self._baselines_at >= _BASELINES_EVERY_S:
+            self._baselines_at = now
+            found = {gpu.uuid: busy_baseline(self._history, gpu.uuid) for gpu in frame.gpus}
+            self._baselines = {uuid: baseline for uuid, baseline in found.items() if baseline is not None}
+        return Window(
+            frame,
+            self._history,
+            watched_s=now - (self._started_at if self._started_at is not None else now),
+            baselines=self._baselines,
+            declared_groups=self._declared,
+        )
+
+    def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
+        kind = detector.kind
+        raised = frozenset(key for (of, key), case in self._cases.items() if of == kind and case.raised_at is not None)
+        try:
+            suspicions = detector.detect(window, settings, raised)
+            self.errors.pop(kind, None)
+        except Exception as error:  # noqa: BLE001  # one detector's fault is told in the agent's account, and takes no other down
+            self.errors[kind] = f"{type(error).__name__}: {error}"
+            return
+        in_grace = window.uptime_s is not None and window.uptime_s < settings.boot_grace_s
+        for suspicion in suspicions:
+            if not in_grace or suspicion.certain:
+                self._suspect(kind, settings, suspicion, window, now)
+        for (of, key), case in list(self._cases.items()):
+            if of == kind and case.last_at < now:
+                self._relax((kind, key), case, settings.clear_after_s, window)
+
+    def _suspect(self, kind: str, settings: DetectorSettings, suspicion: Suspicion, window: Window, now: float) -> None:
+        case = self._cases.get((kind, suspicion.key))
+        if case is None:
+            case = _Case(first_at=now, first_wall=window.wall, last_at=now, suspicion=suspicion)
+            self._cases[kind, suspicion.key] = case
+        before = case.suspicion
+        case.last_at, case.suspicion = now, suspicion
+        lasted = now - case.first_at
+        if case.raised_at is None:
+            if suspicion.certain or lasted >= settings.raise_after_s * self._patience:
+                case.raised_at, case.raised_wall = now, window.wall
+                self._tell("raised", kind, case, window.wall)
+        elif suspicion.severity != before.severity:
+            self._tell("changed", kind, case, window.wall)
+
+    def _relax(self, of: tuple[str, str], case: _Case, clear_after_s: float, window: Window) -> None:
+        """Nothing of it was seen this time: an unsaid suspicion is dropped, a finding after a while."""
+        unseen_s = (self._judged_at or 0.0) - case.last_at
+        if case.raised_at is None:
+            del self._cases[of]
+        elif unseen_s >= clear_after_s * self._patience:
+            del self._cases[of]
+            self._tell("cleared", of[0], case, window.wall)
+
+    def _forget_suspicions(self) -> None:
+        self._cases = {key: case for key, case in self._cases.items() if case.raised_at is not None}
+
+    def _findings(self) -> list[Finding]:
+        said = [(kind, case) for (kind, _), case in self._cases.items() if case.raised_at is not None]
+        said.sort(key=lambda pair: (_SEVERITY_ORDER[pair[1].suspicion.severity], pair[1].first_wall))
+        return [_finding(kind, case) for kind, case in said]
+
+    def _tell(self, what: str, kind: str, case: _Case, wall: float) -> None:
+        event = FindingEvent(event=what, at=wall, finding=_finding(kind, case))  # type: ignore[arg-type]  # one of three words
+        self.events.append(event)
+        self._on_event(event)
+
+
+def _finding(kind: str, case: _Case) -> Finding:
+    suspicion = case.suspicion
+    return Finding(
+        kind=kind,
+        severity=suspicion.severity,
+        gpus=suspicion.gpus,
+        since=suspicion.since if suspicion.since is not None else case.first_wall,
+        summary=suspicion.summary,
+        cause=suspicion.cause,
+        evidence=suspicion.evidence,
+        action=suspicion.action,
+        key=suspicion.key,
+        runbook=f"docs/runbooks/{kind}.md",
+    )
+
+
+def _settings_for(detector: Detector[Any], config: Config) -> DetectorSettings:
+    given: Mapping[str, object] = config.findings.get(detector.kind, {})
+    return msgspec.convert(given, detector.settings)

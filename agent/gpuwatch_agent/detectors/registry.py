@@ -1,0 +1,8 @@
+"""Every detector, in the order in which findings of equal weight are told. A new one is a file and a line here."""
+
+from typing import Any
+
+from gpuwatch_agent.detectors.base import Detector
+from gpuwatch_agent.detectors.gpu_lost import GpuLostDetector
+
+DETECTORS: tuple[Detector[Any], ...] = (GpuLostDetector(),)

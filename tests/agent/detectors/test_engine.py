@@ -1,0 +1,140 @@
+"""When a suspicion becomes a finding, and when a finding ends."""
+
+from typing import ClassVar
+
+from msgspec import structs
+
+from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
+from gpuwatch_agent.detectors.window import Window
+from gpuwatch_agent.model.gpu import Gpu
+from support.windows import START, Story, kinds
+
+GPUS = [Gpu(index=index, uuid=f"GPU-{index}", temperature_c=50.0) for index in range(2)]
+
+
+class Warm:
+    """Says what is warmer than 80 degrees, critical above 90; certain above 100; fails on 1000."""
+
+    kind: ClassVar[str] = "warm"
+    settings: ClassVar[type[DetectorSettings]] = DetectorSettings
+
+    def detect(self, window: Window, settings: DetectorSettings, raised: frozenset[str]) -> list[Suspicion]:
+        if any(view.gpu.temperature_c == 1000 for view in window.gpus):
+            raise ZeroDivisionError
+        return [
+            Suspicion(
+                key=view.uuid,
+                severity="critical" if view.gpu.temperature_c > 90 else "warning",
+                gpus=[view.index],
+                summary="It is warm.",
+                action="Open a window.",
+                certain=view.gpu.temperature_c > 100,
+            )
+            for view in window.gpus
+            if view.gpu.temperature_c is not None and view.gpu.temperature_c > (70 if view.uuid in raised else 80)
+        ]
+
+
+def at(degrees: float, *gpus: int):  # type: ignore[no-untyped-def]  # a change for Story
+    def change(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, temperature_c=degrees) if gpu.index in gpus else gpu
+
+    return change
+
+
+def test_a_suspicion_is_said_when_it_has_lasted() -> None:
+    """Ten seconds by default: not before, and since the moment it began."""
+    story = Story(GPUS, [Warm()])
+    story.passes(5)
+    assert story.passes(10, at(85, 1)) == []
+    (finding,) = story.passes(1, at(85, 1))
+    assert (finding.kind, finding.gpus, finding.since) == ("warm", [1], START + 5)
+    assert finding.runbook == "docs/runbooks/warm.md"
+
+
+def test_a_moment_is_not_said() -> None:
+    """A spike that ends in time leaves nothing behind, and the clock starts afresh with the next."""
+    story = Story(GPUS, [Warm()])
+    for _ in range(5):
+        assert story.passes(8, at(85, 0)) == []
+        assert story.passes(2) == []
+
+
+def test_what_is_certain_is_said_at_once() -> None:
+    """The driver's own verdict needs no second look."""
+    assert kinds(Story(GPUS, [Warm()]).passes(1, at(120, 0))) == ["warm"]
+
+
+def test_a_finding_stays_until_it_has_looked_right_for_a_while() -> None:
+    """Thirty seconds by default, so that a flapping state is one finding and not a hundred."""
+    story = Story(GPUS, [Warm()])
+    story.passes(15, at(85, 0))
+    assert kinds(story.passes(25)) == ["warm"]
+    assert kinds(story.passes(3, at(85, 0))) == ["warm"]
+    assert kinds(story.passes(29)) == ["warm"]
+    assert story.passes(2) == []
+
+
+def test_hysteresis_keeps_what_is_between_the_thresholds() -> None:
+    """Raised above 80, it lasts down to 70; below, it ends."""
+    story = Story(GPUS, [Warm()])
+    story.passes(15, at(85, 0))
+    assert kinds(story.passes(100, at(75, 0))) == ["warm"]
+    assert story.passes(40, at(65, 0)) == []
+
+
+def test_events_tell_the_whole_life_of_a_finding() -> None:
+    """Raised, made worse, cleared: each once, with the time."""
+    story = Story(GPUS, [Warm()])
+    story.passes(12, at(85, 0))
+    story.passes(3, at(95, 0))
+    story.passes(35)
+    assert [(event.event, event.finding.severity) for event in story.engine.events] == [
+        ("raised", "warning"),
+        ("changed", "critical"),
+        ("cleared", "critical"),
+    ]
+    assert [event.at for event in story.engine.events] == [START + 10, START + 12, START + 44]
+
+
+def test_the_worst_is_told_first() -> None:
+    """Critical before warning, then the older."""
+    story = Story(GPUS, [Warm()])
+    story.passes(12, at(85, 0))
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, temperature_c=85.0 if gpu.index == 0 else 95.0)
+
+    assert [finding.gpus for finding in story.passes(12, change)] == [[1], [0]]
+
+
+def test_a_kind_can_be_switched_off_and_tuned() -> None:
+    """By configuration, each kind for itself."""
+    assert Story(GPUS, [Warm()], {"warm": {"enabled": False}}).passes(60, at(85, 0)) == []
+    assert kinds(Story(GPUS, [Warm()], {"warm": {"raise_after_s": 0.0}}).passes(1, at(85, 0))) == ["warm"]
+
+
+def test_a_detector_that_fails_is_named_and_takes_nothing_down() -> None:
+    """Its own fault: the others go on, and the agent's account says which it was."""
+    story = Story(GPUS, [Warm()])
+    story.passes(15, at(85, 1))
+    frame = structs.replace(story.frame, gpus=[structs.replace(GPUS[0], temperature_c=1000.0)])
+    assert kinds(story.engine.judge(frame, 16.0).findings) == ["warm"]
+    assert story.engine.errors == {"warm": "ZeroDivisionError: "}
+
+
+def test_a_gap_in_the_frames_starts_suspicions_afresh() -> None:
+    """Nobody knows what was while nobody looked: two looks ten minutes apart are no ten minutes of suspicion."""
+    story = Story(GPUS, [Warm()])
+    story.passes(5, at(85, 0))
+    story.silence(600)
+    assert story.passes(5, at(85, 0)) == []
+    assert kinds(story.passes(6, at(85, 0))) == ["warm"]
+
+
+def test_frames_within_a_second_carry_the_findings_of_the_last_look() -> None:
+    """At ten frames a second the detectors look once, and every frame says what they said."""
+    story = Story(GPUS, [Warm()])
+    story.passes(12, at(85, 0))
+    again = story.engine.judge(structs.replace(story.frame, findings=[]), 11.1)
+    assert kinds(again.findings) == ["warm"]
