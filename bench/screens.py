@@ -5,9 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from gpuwatch.render.status_table import render_status  # noqa: E402  # after the path of what follows
-from gpuwatch.render.topo_table import render_topology  # noqa: E402
-from support.simulated_node import read_simulated  # noqa: E402  # the reading that the tests draw, too
+from gpuwatch.render.status_table import render_status
+from gpuwatch.render.topo_table import render_topology
+from support.simulated_node import read_simulated
 
 WIDTHS = (80, 120, 200)
 # The second number: how many seconds after the first reading the picture is taken.
