@@ -43,8 +43,7 @@ def build_gpu(
         if one.absent:
             absent.update(one.absent)
         for path, value in one.values.items():
-            if path in absent:
-                del absent[path]
+            absent.pop(path, None)
             if "." in path:
                 part, _, name = path.partition(".")
                 parts.setdefault(part, {})[name] = value
