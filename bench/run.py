@@ -1,10 +1,12 @@
 """Measures gpuwatch beside its peers on the same fake driver, prints the table and writes bench/results.md."""
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import an_hour
 import http_cost
 import running_cost
 import start_cost
@@ -17,7 +19,7 @@ def attempt(name: str, program: str, measure: Callable[[], list[Figure]]) -> lis
     print(f"measuring: {name} of {program}", file=sys.stderr, flush=True)
     try:
         return measure()
-    except (NotAnsweringError, OSError, KeyError, TypeError, ValueError) as failure:
+    except (NotAnsweringError, subprocess.SubprocessError, OSError, KeyError, TypeError, ValueError) as failure:
         return [Figure(name, program, None, "", note=f"{type(failure).__name__}: {failure}")]
 
 
@@ -30,6 +32,7 @@ def measure_all(stage: Stage, runs: int, seconds: float, only: set[str]) -> list
             ("running cost", "nvitop-exporter", lambda: running_cost.measure_peer(stage, seconds)),
         ],
         "http": [("answers", OURS, lambda: http_cost.measure(stage, seconds))],
+        "hour": [("memory over hours", OURS, lambda: an_hour.measure(stage))],
     }
     chosen = [step for name, steps in plan.items() if not only or name in only for step in steps]
     return [figure for step in chosen for figure in attempt(*step)]
@@ -40,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="interleaved runs of each one-shot command")
     parser.add_argument("--seconds", type=float, default=20, help="how long each running program is watched")
-    parser.add_argument("--only", nargs="*", default=[], choices=["start", "running", "http"])
+    parser.add_argument("--only", nargs="*", default=[], choices=["start", "running", "http", "hour"])
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results.md")
     chosen = parser.parse_args()
     with set_up(ROOT / ".bench") as stage:

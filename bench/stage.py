@@ -123,11 +123,14 @@ def served(stage: Stage, command: list[str], port: int) -> Iterator[subprocess.P
 
 
 @contextlib.contextmanager
-def agent(stage: Stage, interval_s: float, core: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def agent(
+    stage: Stage, interval_s: float, core: int | None = None, *, fast_only: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Our agent at an interval, on one core where that is asked, and its port."""
     port = free_port()
     config = stage.folder / f"agent-{interval_s:g}.toml"
-    config.write_text(f"[sampling]\ninterval_s = {float(interval_s)}\n")
+    rarely = "medium_s = 600.0\nslow_s = 3600.0\n" if fast_only else ""
+    config.write_text(f"[sampling]\ninterval_s = {float(interval_s)}\n{rarely}")
     command = [*stage.gpuwatch, "agent", "--listen", f"127.0.0.1:{port}", "--config", str(config)]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from gpuwatch_agent.model.errors import UsageError
 from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.metrics import GPU_SPECS, HOST_SPECS, SPECS, MetricSpec, Value, reader
 
 Reduction = Literal["last", "mean"]
@@ -23,6 +24,8 @@ else:
 
 _read_gpu = reader(GPU_SPECS)
 _read_host = reader(HOST_SPECS)
+_POSITIONS = {spec.name: position for position, spec in enumerate(GPU_SPECS)}
+_AGE = _POSITIONS["age_s"]
 
 
 class HistorySeries(Struct, frozen=True, kw_only=True):
@@ -202,6 +205,18 @@ class History:
             metrics, gpus, seconds=seconds, since=since, step_s=step_s, at_monotonic=at_monotonic
         ).answer(method)
 
+    def recent(self, uuid: str, name: str, seconds: float) -> Sequence[float]:
+        """The newest values of one GPU's series, one a slot up to the newest frame's, gaps as NaN; empty if it has none."""
+        self._write_pending()
+        rows = self._gpus.get(uuid)
+        column = rows.columns[_POSITIONS[name]] if rows is not None else None
+        if column is None or self._slot is None:
+            return ()
+        count = max(1, round(seconds / self.step_s))
+        end = self._slot + 1
+        first = max(self._first_slot, end - min(count, self.capacity))
+        return _cut(column, self._places(first, end)) or ()
+
     def size_bytes(self) -> int:
         """Memory of all arrays."""
         rows = sum(rows.size_bytes() for rows in (self._host, *self._gpus.values()))
@@ -241,6 +256,8 @@ class History:
         frame, slot = self._pending, self._slot
         if frame is None or slot is None:
             return
+        # What is written need not be written again: many readers may ask within one slot.
+        self._pending = None
         place = slot % self.capacity
         self._wall[place] = frame.taken_at
         if frame.host is not None:
@@ -251,7 +268,7 @@ class History:
                 rows = self._gpus[gpu.uuid] = _Rows(GPU_SPECS, gpu.index)
             rows.index = gpu.index
             rows.newest_slot = slot
-            rows.write(place, _read_gpu(gpu), self.capacity)
+            rows.write(place, _read_gpu(gpu) if gpu.state == "ok" else _only_its_age(gpu), self.capacity)
 
     def _places(self, first: int, end: int) -> list[tuple[int, int]]:
         """Where slots lie in the ring: one stretch, or two where the ring's end is crossed."""
@@ -309,6 +326,13 @@ def _named(metrics: Sequence[str] | None) -> frozenset[str]:
             f"Allowed are: {', '.join(SPECS)}.",
         )
     return frozenset(metrics)
+
+
+def _only_its_age(gpu: Gpu) -> list[Value]:
+    """The last values of a GPU that does not answer are no readings of this moment."""
+    values: list[Value] = [None] * len(GPU_SPECS)
+    values[_AGE] = gpu.age_s
+    return values
 
 
 def _cut(column: Column | None, places: list[tuple[int, int]]) -> Column | None:

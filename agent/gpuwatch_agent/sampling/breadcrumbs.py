@@ -24,6 +24,7 @@ class Breadcrumbs:
 
     def __init__(self, fd: int, names: tuple[str, ...]) -> None:
         self._names = names
+        self._number = {name: position + 1 for position, name in enumerate(names)}
         self._memory = mmap.mmap(fd, _SLOTS)
 
     @staticmethod
@@ -34,8 +35,8 @@ class Breadcrumbs:
         return fd
 
     def mark(self, gpu_slot: int, collector: str) -> None:
-        if 0 <= gpu_slot < _SLOTS and collector in self._names:
-            self._memory[gpu_slot] = self._names.index(collector) + 1
+        if 0 <= gpu_slot < _SLOTS:
+            self._memory[gpu_slot] = self._number.get(collector, 0)
 
     def clear(self, gpu_slot: int) -> None:
         if 0 <= gpu_slot < _SLOTS:

@@ -40,11 +40,12 @@ def build_gpu(
         if value is not None:
             fields[name] = value
     for one in collected:
-        absent.update(one.absent)
+        if one.absent:
+            absent.update(one.absent)
         for path, value in one.values.items():
             absent.pop(path, None)
-            part, dot, name = path.partition(".")
-            if dot:
+            if "." in path:
+                part, _, name = path.partition(".")
                 parts.setdefault(part, {})[name] = value
             else:
                 fields[path] = value
