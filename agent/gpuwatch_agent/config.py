@@ -63,8 +63,17 @@ class SamplingSection(Struct, frozen=True, kw_only=True):
             extra={"flag": "--interval"},
         ),
     ] = 1.0
-    medium_s: Annotated[float, Meta(description="The medium tier: processes, PCIe link, fans, video engines, the host.", ge=0.1, le=600)] = 2.0
-    slow_s: Annotated[float, Meta(description="The slow tier: limits, NVLink ports, memory and PCIe errors, modes, MIG, the list of GPUs.", ge=0.1, le=3600)] = 10.0
+    medium_s: Annotated[
+        float, Meta(description="The medium tier: processes, PCIe link, fans, video engines, the host.", ge=0.1, le=600)
+    ] = 2.0
+    slow_s: Annotated[
+        float,
+        Meta(
+            description="The slow tier: limits, NVLink ports, memory and PCIe errors, modes, MIG, the list of GPUs.",
+            ge=0.1,
+            le=3600,
+        ),
+    ] = 10.0
     deadline_s: Annotated[
         float,
         Meta(description="How long one reading of a GPU may take before the others go on without it.", ge=0.05, le=30),

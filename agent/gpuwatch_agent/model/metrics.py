@@ -192,7 +192,13 @@ _MEMORIES = (
 )
 
 _POWER = (
-    _gpu("power_w", "watts", "power", "field 185, or nvmlDeviceGetPowerUsage", "Power draw of the board as the driver averages it."),
+    _gpu(
+        "power_w",
+        "watts",
+        "power",
+        "field 185, or nvmlDeviceGetPowerUsage",
+        "Power draw of the board as the driver averages it.",
+    ),
     _gpu("power_instant_w", "watts", "power_instant", "field 186", "Power draw of the board at this moment."),
     _gpu("power_limit_w", "watts", "power_limit", "nvmlDeviceGetEnforcedPowerLimit", "Power limit in force."),
     _gpu(
@@ -318,7 +324,9 @@ _LINKS = (
         whole=True,
     ),
     _gpu("pcie.tx_bytes_per_s", "bytes/s", "pcie_transmit", "field 197, differenced, or GPM", "Bytes sent over PCIe."),
-    _gpu("pcie.rx_bytes_per_s", "bytes/s", "pcie_receive", "field 198, differenced, or GPM", "Bytes received over PCIe."),
+    _gpu(
+        "pcie.rx_bytes_per_s", "bytes/s", "pcie_receive", "field 198, differenced, or GPM", "Bytes received over PCIe."
+    ),
     _gpu(
         "pcie.replays",
         "count",
