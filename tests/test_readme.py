@@ -21,6 +21,7 @@ def draw(what: str, width: int, machine: str) -> str:
     return render_status(frame, width=width, colour=False, unicode=True, processes=4)
 
 
+@pytest.mark.golden
 def test_pictures_in_the_readme_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every picture in the README is what the program draws today."""
     monkeypatch.setenv("TZ", "UTC")

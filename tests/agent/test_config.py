@@ -181,6 +181,7 @@ def test_every_setting_can_be_set_by_its_environment_name() -> None:
         assert load_config(None, {setting.environment_name: text}, {}) == Config(), setting.path
 
 
+@pytest.mark.golden
 def test_the_documentation_is_in_step() -> None:
     """docs/configuration.md is what the declarations say."""
     if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):

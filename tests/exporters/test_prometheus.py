@@ -71,6 +71,7 @@ def rounded(text: str) -> str:
     return re.sub(r"(?m)^([^#].* )(\S+)$", lambda line: f"{line[1]}{float(line[2]):.6g}", text)
 
 
+@pytest.mark.golden
 def test_the_whole_output_is_the_golden_file(frame: Frame) -> None:
     """Names, help, types, labels, order and values are those that were looked at."""
     text = rounded(text_of(frame))
@@ -79,7 +80,8 @@ def test_the_whole_output_is_the_golden_file(frame: Frame) -> None:
     assert text == GOLDEN.read_text(encoding="utf-8"), "if that is meant, run `make golden` and look at it"
 
 
-def test_the_documentation_of_the_golden_families_is_in_step() -> None:
+@pytest.mark.golden
+def test_the_documentation_is_in_step() -> None:
     """docs/metrics.md is what the declarations and the exporter say."""
     if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
         DOCUMENT.write_text(describe_metrics(), encoding="utf-8")

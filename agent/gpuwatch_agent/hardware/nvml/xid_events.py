@@ -81,6 +81,8 @@ class KernelLogWatch:
 
     def start(self, report: Report) -> str | None:
         """Begin at the log's end; gives the reason in words where the log can't be read."""
+        if not self._path:
+            return "the kernel log is left alone (hardware.kmsg in the configuration)"
         try:
             self._file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
             os.lseek(self._file, 0, os.SEEK_END)
