@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 # A pattern of `Meta` itself would be compiled at import, under every command; this one when it is needed.
 _HOST_PORT = (
-    r"(\[[0-9A-Fa-f:.%]+\]|[^:/\s\[\]]+)"
+    r"unix:/.+|(\[[0-9A-Fa-f:.%]+\]|[^:/\s\[\]]+)"
     r":(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 )
 
@@ -24,7 +24,11 @@ class AgentSection(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Address and port of the API and of `/metrics`. Off loopback a token is needed.",
-            extra={"flag": "--listen", "allowed": "HOST:PORT, as 127.0.0.1:9489 or [::1]:9489", "pattern": _HOST_PORT},
+            extra={
+                "flag": "--listen",
+                "allowed": "HOST:PORT, as 127.0.0.1:9489 or [::1]:9489, or unix:/PATH",
+                "pattern": _HOST_PORT,
+            },
         ),
     ] = "127.0.0.1:9489"
     token_file: Annotated[

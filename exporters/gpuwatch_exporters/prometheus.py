@@ -85,7 +85,8 @@ def _family(spec: MetricSpec, labels: Iterable[str]) -> "GaugeMetricFamily | Cou
 
 
 def _number(value: Value, scale: float) -> float:
-    return float(value or 0) * scale
+    # Rounded where binary fractions would show: 0.57, not 0.5700000000000001.
+    return round(float(value or 0) * scale, 12)
 
 
 def _gpu_families(gpus: list[Gpu]) -> "Iterator[Metric]":
