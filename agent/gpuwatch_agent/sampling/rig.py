@@ -29,6 +29,7 @@ OPENING_DEADLINE_S = 20.0
 # A GPU's first reading reads everything, static facts too.
 FIRST_READING_DEADLINE_S = 2.0
 _HOST_WAIT_S = 0.25
+CLOSING_DEADLINE_S = 0.5
 
 HostSide = tuple[Host, dict[int, list[Process]]]
 
@@ -56,7 +57,7 @@ class Rig:
         self._rates = rates
         self._meter = Meter()
         self._roster = Roster(self._make_reader, self._meter, clock)
-        self._node: Worker[tuple[NodeFacts, list[Device]]] = Worker("node", clock)
+        self._node: Worker[tuple[NodeFacts, list[Device]] | None] = Worker("node", clock)
         self._host_worker: Worker[HostSide] = Worker("host", clock)
         self._host_reader = HostReader(clock)
         self._process_table = ProcessTable()
@@ -86,10 +87,12 @@ class Rig:
         busy = [seat.worker for seat in self._roster.seats if seat.worker.busy_since is not None]
         for seat in self._roster.seats:
             seat.worker.stop()
-        self._node.stop()
         self._host_worker.stop()
         if not busy and self._node.busy_since is None:
-            self._hardware.close()
+            # Letting go may hang, too, and then the process's end must do.
+            self._node.start(self._hardware.close)
+            self._node.answer(CLOSING_DEADLINE_S)
+        self._node.stop()
 
     def read(self, tiers: Sequence[Tier] | None = None) -> Frame:
         """One sample of the node; `tiers` names what to read whatever is due, as a one-shot does."""
