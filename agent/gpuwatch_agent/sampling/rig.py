@@ -105,9 +105,10 @@ class Rig:
             wanted = list(tiers) if tiers is not None else self._due(seat.due, position, now)
             medium = medium or Tier.MEDIUM in wanted
             if seat.gone:
-                seat.report = seat.report if seat.report and seat.report.lost else lost_report(seat.identity, now)
+                if seat.report is None or seat.report.lost is None:
+                    seat.report = lost_report(seat.report, seat.identity, now)
                 continue
-            if not wanted or not seat.begin(wanted, now):
+            if not wanted or not seat.begin(wanted):
                 continue
             wait = self._config.sampling.deadline_s
             if not seat.take(wait if seat.report is not None else max(wait, FIRST_READING_DEADLINE_S)):
@@ -208,10 +209,9 @@ class Rig:
 
     def placements(self) -> dict[int, Placement]:
         """Where each GPU sits, by index; a GPU that does not answer in time is left out."""
-        devices = {seat.identity.index: seat.device for seat in self._roster.seats if not seat.gone}
         found: dict[int, Placement] = {}
         for seat in self._roster.seats:
-            others = [device for index, device in devices.items() if index != seat.identity.index]
+            others = [other.device for other in self._roster.seats if other is not seat and other.answers]
             place = seat.place(others, max(self._config.sampling.deadline_s, FIRST_READING_DEADLINE_S))
             if place is not None:
                 found[seat.identity.index] = place
@@ -232,6 +232,7 @@ class Rig:
             identity,
             make_collectors(self._config.collectors.disable),
             meter=self._meter,
+            clock=self._clock,
             breadcrumbs=self._breadcrumbs,
             quarantined=[blame.collector for blame in self._quarantine if blame.gpu_slot == identity.index],
         )

@@ -34,14 +34,19 @@ class Seat:
     def stuck_since(self) -> float | None:
         return self.worker.busy_since
 
-    def begin(self, tiers: Sequence[Tier], now: float) -> bool:
+    @property
+    def answers(self) -> bool:
+        """Whether it may be asked something, or another GPU about it: the question alone can hang or fail."""
+        return not self.gone and self.stuck_since is None and not (self.report is not None and self.report.lost)
+
+    def begin(self, tiers: Sequence[Tier]) -> bool:
         """Ask for a reading; a GPU that still owes the one before is left alone and asked for both later."""
         self.owed.update(tiers)
         if self.worker.busy_since is not None:
             return False
         wanted = [tier for tier in Tier if tier in self.owed]
         self.owed.clear()
-        self.worker.start(partial(self.reader.read, wanted, now))
+        self.worker.start(partial(self.reader.read, wanted))
         return True
 
     def take(self, wait_s: float) -> bool:
@@ -59,7 +64,7 @@ class Seat:
 
     def place(self, others: Sequence[Device], wait_s: float) -> Placement | None:
         """Where the GPU sits, asked on its own thread."""
-        if self.gone or self.worker.busy_since is not None:
+        if not self.answers:
             return None
         self.worker.start(partial(self.device.placement, others))
         try:

@@ -7,12 +7,13 @@ import os
 import signal
 import threading
 
+import msgspec
 import pytest
 
 from fake_nvml.fixtures import FakeNode
 from gpuwatch_agent.sampling.wire import Sampled, XidWatched
 from support.running_agent import all_fresh, state_of
-from support.supervised import SupervisedSampler, hurry, meet, open_files, samplers_alive, supervised
+from support.supervised import QUICK, SupervisedSampler, hurry, meet, open_files, samplers_alive, supervised
 
 
 @pytest.fixture(autouse=True)
@@ -258,5 +259,20 @@ def test_a_driver_that_hangs_in_letting_go_ends_with_its_process(driver: FakeNod
             await one.pid_in_charge(other_than=pid)
             await one.ended(pid)
             assert one.supervisor.restarts == 1
+
+    asyncio.run(story())
+
+
+def test_profiling_is_never_done_from_two_threads_at_once(driver: FakeNode) -> None:
+    """Eight GPUs at ten readings a second whose deadlines run out in the profiler: one thread at a time is in there."""
+
+    async def story() -> None:
+        driver.scenario.crash_on_shared_gpm().delay("nvmlGpmSampleGet", 30).save()
+        async with supervised(msgspec.structs.replace(QUICK, deadline_s=0.05)) as one:
+            await one.frame_where(lambda frame: any(gpu.sm_activity_pct is not None for gpu in frame.gpus))
+            heard = len(one.frames)
+            await one.until(lambda: len(one.frames) > heard + 15)
+            assert one.supervisor.restarts == 0
+            assert one.supervisor.trouble is None
 
     asyncio.run(story())
