@@ -267,7 +267,7 @@ def test_profiling_is_never_done_from_two_threads_at_once(driver: FakeNode) -> N
     """Eight GPUs at ten readings a second whose deadlines run out in the profiler: one thread at a time is in there."""
 
     async def story() -> None:
-        driver.scenario.crash_on_shared_gpm().delay("nvmlGpmSampleGet", 30).save()
+        driver.scenario.crash_on_shared_gpm().delay("nvmlGpmSampleGet", 80).save()
         async with supervised(msgspec.structs.replace(QUICK, deadline_s=0.05)) as one:
             await one.frame_where(lambda frame: any(gpu.sm_activity_pct is not None for gpu in frame.gpus))
             heard = len(one.frames)
