@@ -29,6 +29,7 @@ OPENING_DEADLINE_S = 20.0
 # A GPU's first reading reads everything, static facts too.
 FIRST_READING_DEADLINE_S = 2.0
 _HOST_WAIT_S = 0.25
+_FIRST_HOST_WAIT_S = 1.0
 CLOSING_DEADLINE_S = 0.5
 
 HostSide = tuple[Host, dict[int, list[Process]]]
@@ -158,15 +159,22 @@ class Rig:
             self.roster_changes += 1
 
     def _read_host(self, *, medium: bool) -> None:
+        listed = self._roster.listed()
         if self._host_worker.busy_since is None:
             if not medium and self._host is not None:
                 return
-            self._host_worker.start(partial(self._host_side, self._roster.listed()))
-            answer = self._host_worker.answer(_HOST_WAIT_S)
+            self._host_worker.start(partial(self._host_side, listed))
+            answer = self._host_worker.answer(_HOST_WAIT_S if self._host is not None else _FIRST_HOST_WAIT_S)
         else:
             answer = self._host_worker.answer(0)
         if answer is not None:
             self._host, self._processes = answer
+            return
+        # The kernel holds up whoever reads /proc of a process that hangs in it: what was read before is true no more.
+        since = self._host_worker.busy_since
+        patience = self._config.sampling.stale_after_s + self._config.sampling.medium_s
+        if self._host is None or (since is not None and self._clock() - since > patience):
+            self._host, self._processes = None, attribute(listed, {})
 
     def _host_side(self, listed: Mapping[int, Sequence[GpuProcess]]) -> HostSide:
         tally = self._meter.tally("host", Tier.MEDIUM)

@@ -1,5 +1,6 @@
 """A whole node read in the test's process: what a slow, lost or vanished GPU does to its row and to the others."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from gpuwatch_agent.history import History
 from gpuwatch_agent.ledger import Ledger
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
+from gpuwatch_agent.model.host import Host
 from gpuwatch_agent.sampling.rig import Rig
 from support.reading import SettableClock
 
@@ -111,3 +113,31 @@ def test_a_wall_clock_put_back_disturbs_neither_order_nor_rates_nor_ages(nvml_he
     answer = history.query(["power_w"])
     assert answer.taken_at == [1.7e9, 1.7e9 - 3600]
     assert answer.series[0].values == [round(frame.gpus[0].power_w or 0, 3) for frame in frames]
+
+
+def test_a_host_that_hangs_is_unknown_and_processes_keep_what_the_driver_says(nvml_here: FakeNode) -> None:
+    """/proc of one process in the kernel's hands blocks its reader: old host numbers must not pass for new ones."""
+    scenario = Scenario.of("h100", 1)
+    scenario.gpu(0).processes.clear()
+    scenario.gpu(0).process(2**22 + 17, 5 << 30, 50)
+    nvml_here.become(scenario)
+    clock, gate = SettableClock(), threading.Event()
+    with reading(clock=clock) as rig:
+        assert rig.read(ALL).host is not None
+        read_host = rig._host_reader.read
+
+        def hang(*, rates: bool = True) -> Host:
+            gate.wait(20)
+            return read_host(rates=rates)
+
+        rig._host_reader.read = hang  # type: ignore[method-assign]  # what the kernel does to it
+        assert rig.read(ALL).host is not None
+        clock.now += 30
+        frame = rig.read(ALL)
+        assert frame.host is None
+        assert [(one.pid, one.memory_bytes, one.visible) for one in frame.gpus[0].processes or ()] == [
+            (2**22 + 17, 5 << 30, False)
+        ]
+        assert frame.gpus[0].state == "ok"
+        gate.set()
+        until(rig, lambda frame: frame.host is not None)
