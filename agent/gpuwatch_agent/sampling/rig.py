@@ -226,9 +226,14 @@ class Rig:
         return found
 
     def stuck_for(self) -> float:
-        """For how long the GPU has been silent that has been so longest; 0 while all answer."""
+        """For how long the GPU has been silent or lost that has been so longest; 0 while all answer.
+
+        Lost ones count because NVML keeps the handles and the list it was opened with: a GPU that is well again after a
+        reset may show only to a process that opens the driver afresh. A search for GPUs that hangs counts likewise.
+        """
         now = self._clock()
-        return max((now - since for seat in self._roster.seats if (since := seat.stuck_since) is not None), default=0.0)
+        mute = [seat.mute_since for seat in self._roster.seats]
+        return max((now - since for since in [*mute, self._node.busy_since] if since is not None), default=0.0)
 
     def rows(self) -> list[Gpu]:
         """The rows of the last sample, anew."""

@@ -141,3 +141,19 @@ def test_a_host_that_hangs_is_unknown_and_processes_keep_what_the_driver_says(nv
         assert frame.gpus[0].state == "ok"
         gate.set()
         until(rig, lambda frame: frame.host is not None)
+
+
+def test_a_gpu_that_could_not_be_opened_at_first_leaves_no_ghost(nvml_here: FakeNode) -> None:
+    """Lost when we came, well again later: one row, and it is ok."""
+    nvml_here.become(Scenario.of("h100", 2))
+    nvml_here.scenario.lose(1).save()
+    clock = SettableClock()
+    with reading(clock=clock) as rig:
+        assert [gpu.state for gpu in rig.read(ALL).gpus] == ["ok", "lost"]
+        assert rig.stuck_for() >= 0
+        clock.now += 20
+        assert rig.stuck_for() >= 20
+        nvml_here.scenario.heal(gpu=1).save()
+        frame = until(rig, lambda frame: frame.gpus[1].state == "ok")
+        assert [gpu.state for gpu in frame.gpus] == ["ok", "ok"]
+        until(rig, lambda _: rig.stuck_for() == 0)

@@ -276,3 +276,22 @@ def test_profiling_is_never_done_from_two_threads_at_once(driver: FakeNode) -> N
             assert one.supervisor.trouble is None
 
     asyncio.run(story())
+
+
+def test_a_lost_gpu_is_looked_for_from_a_fresh_process(driver: FakeNode) -> None:
+    """What a reset has cured may show only to who opens the driver anew: that is tried now and then, at nobody's cost."""
+
+    async def story() -> None:
+        async with supervised() as one:
+            await one.frame_where(all_fresh())
+            old = await one.pid_in_charge()
+            driver.scenario.lose(6).save()
+            await one.frame_where(state_of(6, "lost"))
+            lost_at = len(one.frames)
+            new = await one.pid_in_charge(other_than=old)
+            driver.scenario.heal(gpu=6).save()
+            await one.frame_where(all_fresh())
+            assert new == one.supervisor.pid
+            assert all(len([gpu for gpu in frame.gpus if gpu.state == "ok"]) >= 7 for frame in one.frames[lost_at:])
+
+    asyncio.run(story())
