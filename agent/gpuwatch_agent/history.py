@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from gpuwatch_agent.model.errors import UsageError
 from gpuwatch_agent.model.frame import Frame
-from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.metrics import GPU_SPECS, HOST_SPECS, SPECS, MetricSpec, Value, reader
 
 Reduction = Literal["last", "mean"]
@@ -46,14 +45,6 @@ class HistoryAnswer(Struct, frozen=True, kw_only=True):
     taken_at: list[float | None]
     """Wall clock of each point's newest frame; null where there was none."""
     series: list[HistorySeries]
-
-
-def _values(gpu: Gpu) -> Sequence[Value]:
-    """A stale or lost GPU's values were measured before: they are no values of this moment, only their age is."""
-    values = _read_gpu(gpu)
-    if gpu.state == "ok":
-        return values
-    return [value if spec.name == "age_s" else None for spec, value in zip(GPU_SPECS, values, strict=True)]
 
 
 class _Rows:
@@ -260,7 +251,7 @@ class History:
                 rows = self._gpus[gpu.uuid] = _Rows(GPU_SPECS, gpu.index)
             rows.index = gpu.index
             rows.newest_slot = slot
-            rows.write(place, _values(gpu), self.capacity)
+            rows.write(place, _read_gpu(gpu), self.capacity)
 
     def _places(self, first: int, end: int) -> list[tuple[int, int]]:
         """Where slots lie in the ring: one stretch, or two where the ring's end is crossed."""

@@ -235,16 +235,3 @@ def test_large_counters_keep_their_digits() -> None:
     value = history.query(["energy_j"]).series[0].values[0]
     assert value is not None
     assert isclose(value, 22_075_200_123.25, rel_tol=1e-15)
-
-
-def test_a_gpu_that_is_not_read_leaves_a_gap_not_a_flat_line() -> None:
-    """The last values of a stale or lost GPU are shown on its row with their age; they were not measured again."""
-    history = History()
-    for second, state in enumerate(["ok", "stale", "lost", "ok"]):
-        frame = powered(300.0)
-        rows = [msgspec.structs.replace(gpu, state=state, age_s=float(second)) for gpu in frame.gpus]
-        history.append(msgspec.structs.replace(frame, gpus=rows), 10.0 + second)
-    power, age = history.query(["power_w", "age_s"]).series
-    ages, watts = (power, age) if power.metric == "age_s" else (age, power)
-    assert watts.values == [300.0, None, None, 300.0]
-    assert ages.values == [0.0, 1.0, 2.0, 3.0]
