@@ -90,7 +90,14 @@ class Ledger:
             gpu = structs.replace(
                 former, index=gpu.index, state=gpu.state, problem=gpu.problem, age_s=self._age(gpu.uuid, now)
             )
-        return structs.replace(gpu, xids=self._xids_of(gpu))
+        return self._with_xids(gpu)
+
+    def _with_xids(self, gpu: Gpu) -> Gpu:
+        """The row with what was seen; where somebody watches, nothing seen is an answer and no gap."""
+        xids = self._xids_of(gpu)
+        if xids is None:
+            return gpu
+        return structs.replace(gpu, xids=xids, absent={path: why for path, why in gpu.absent.items() if path != "xids"})
 
     def _former_at(self, index: int, named: Collection[str]) -> Gpu | None:
         """The GPU that had this index and goes by no name in the frame; one that was still there before one long lost."""

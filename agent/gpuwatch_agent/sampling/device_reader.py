@@ -1,7 +1,7 @@
 """Reads one GPU: runs the collectors that are due, judges them alike, and keeps what each gave last."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -36,6 +36,7 @@ class DeviceReader:
         clock: Callable[[], float],
         breadcrumbs: Breadcrumbs | None = None,
         quarantined: Collection[str] = (),
+        left_out: Mapping[str, Collected] | None = None,
     ) -> None:
         self._device = device
         self._identity = identity
@@ -44,7 +45,7 @@ class DeviceReader:
         self._clock = clock
         self._breadcrumbs = breadcrumbs
         self._quarantined = frozenset(quarantined)
-        self._collected: dict[str, Collected] = {}
+        self._collected: dict[str, Collected] = dict(left_out or {})
         self._identity_known = False
         self.at_work: str | None = None
         """The collector that is running, for whoever waits in vain."""

@@ -9,7 +9,7 @@ from functools import partial
 
 from gpuwatch_agent.attribution.attribute import attribute
 from gpuwatch_agent.attribution.procfs import ProcessTable
-from gpuwatch_agent.collectors.registry import make_collectors
+from gpuwatch_agent.collectors.registry import left_out, make_collectors
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.hardware.base import Device, GpuProcess, Hardware, Identity, NodeFacts, Placement, Tier
 from gpuwatch_agent.hardware.host import HostReader, node_name
@@ -244,6 +244,7 @@ class Rig:
             device,
             identity,
             make_collectors(self._config.collectors.disable),
+            left_out=left_out(self._config.collectors.disable),
             meter=self._meter,
             clock=self._clock,
             breadcrumbs=self._breadcrumbs,
