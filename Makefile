@@ -29,7 +29,7 @@ check: $(ready) ## lint, formatting, types, and the floors of the house
 	$(BIN)/lint-imports
 
 golden: $(ready) ## write the golden files anew; read the difference before you commit it
-	GPUWATCH_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests -k golden
+	GPUWATCH_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests -m golden
 
 snap: $(ready) ## print the screens at 80, 120 and 200 columns, healthy and broken, for a look
 	$(BIN)/python bench/screens.py

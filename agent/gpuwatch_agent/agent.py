@@ -56,6 +56,7 @@ class Agent:
         finally:
             await self._supervisor.stop()
             supervising.cancel()
+            self._own_cost.stop()
 
     def topology(self) -> Topology | None:
         """The wiring as of the last frame."""

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 # A pattern of `Meta` itself would be compiled at import, under every command; this one when it is needed.
 _HOST_PORT = (
-    r"(\[[0-9A-Fa-f:.%]+\]|[^:/\s\[\]]+)"
+    r"unix:/.+|(\[[0-9A-Fa-f:.%]+\]|[^:/\s\[\]]+)"
     r":(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 )
 
@@ -24,7 +24,11 @@ class AgentSection(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Address and port of the API and of `/metrics`. Off loopback a token is needed.",
-            extra={"flag": "--listen", "allowed": "HOST:PORT, as 127.0.0.1:9489 or [::1]:9489", "pattern": _HOST_PORT},
+            extra={
+                "flag": "--listen",
+                "allowed": "HOST:PORT, as 127.0.0.1:9489 or [::1]:9489, or unix:/PATH",
+                "pattern": _HOST_PORT,
+            },
         ),
     ] = "127.0.0.1:9489"
     token_file: Annotated[
@@ -63,11 +67,20 @@ class SamplingSection(Struct, frozen=True, kw_only=True):
             extra={"flag": "--interval"},
         ),
     ] = 1.0
-    medium_s: Annotated[float, Meta(description="The medium tier: processes.", ge=0.1, le=600)] = 2.0
-    slow_s: Annotated[float, Meta(description="The slow tier: memory errors, links, limits.", ge=0.1, le=3600)] = 10.0
+    medium_s: Annotated[
+        float, Meta(description="The medium tier: processes, PCIe link, fans, video engines, the host.", ge=0.1, le=600)
+    ] = 2.0
+    slow_s: Annotated[
+        float,
+        Meta(
+            description="The slow tier: limits, NVLink ports, memory and PCIe errors, modes, MIG, the list of GPUs.",
+            ge=0.1,
+            le=3600,
+        ),
+    ] = 10.0
     deadline_s: Annotated[
         float,
-        Meta(description="How long one call to the driver may take before its GPU counts as slow.", ge=0.05, le=30),
+        Meta(description="How long one reading of a GPU may take before the others go on without it.", ge=0.05, le=30),
     ] = 0.5
     stale_after_s: Annotated[
         float, Meta(description="A GPU whose values are older than this is shown as stale.", ge=0.2, le=600)
@@ -88,7 +101,7 @@ class CollectorsSection(Struct, frozen=True, kw_only=True):
     disable: Annotated[
         list[str],
         Meta(
-            description="Collectors to leave out, by name (`gpuwatch status --json` names them under `agent.collectors`).",
+            description="Collectors to leave out, by name (`gpuwatch status --json` names them under `agent.collectors`; `host` can't be left out).",
             extra={"allowed": 'a list of names, as ["codecs"]'},
         ),
     ] = []

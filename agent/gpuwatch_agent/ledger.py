@@ -1,6 +1,6 @@
 """What the agent remembers of GPUs beyond one sampler's life: lost ones keep their rows, silent ones their age."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec import structs
 
@@ -41,7 +41,8 @@ class Ledger:
     def complete(self, frame: Frame) -> Frame:
         """A sampler's frame with what it can't know: GPUs that were there before it, and Xids."""
         now = self._clock()
-        rows = [self._known(gpu, now) for gpu in frame.gpus]
+        named = {gpu.uuid for gpu in frame.gpus}
+        rows = [self._known(gpu, named, now) for gpu in frame.gpus]
         present = {gpu.uuid for gpu in rows}
         for uuid, row in self._rows.items():
             if uuid not in present and not uuid.startswith(_UNOPENED):
@@ -71,13 +72,13 @@ class Ledger:
             return Frame(node=node, taken_at=self._wall_clock(), simulated=False, gpus=rows, trouble=trouble)
         return structs.replace(self._last, taken_at=self._wall_clock(), gpus=rows, trouble=trouble)
 
-    def _known(self, gpu: Gpu, now: float) -> Gpu:
+    def _known(self, gpu: Gpu, named: Collection[str], now: float) -> Gpu:
         if gpu.uuid.startswith(_UNOPENED):
-            former = next((row for row in self._rows.values() if row.index == gpu.index), None)
-            if former is not None and not former.uuid.startswith(_UNOPENED):
+            former = self._former_at(gpu.index, named)
+            if former is not None:
                 return structs.replace(
                     former,
-                    state="lost",
+                    state=gpu.state,
                     problem=gpu.problem,
                     age_s=self._age(former.uuid, now),
                     xids=self._xids_of(former),
@@ -86,8 +87,26 @@ class Ledger:
             self._read_at[gpu.uuid] = now - gpu.age_s
         elif (former := self._rows.get(gpu.uuid)) is not None:
             # This sampler has never had an answer from it, an earlier one had.
-            gpu = structs.replace(former, state=gpu.state, problem=gpu.problem, age_s=self._age(gpu.uuid, now))
-        return structs.replace(gpu, xids=self._xids_of(gpu))
+            gpu = structs.replace(
+                former, index=gpu.index, state=gpu.state, problem=gpu.problem, age_s=self._age(gpu.uuid, now)
+            )
+        return self._with_xids(gpu)
+
+    def _with_xids(self, gpu: Gpu) -> Gpu:
+        """The row with what was seen; where somebody watches, nothing seen is an answer and no gap."""
+        xids = self._xids_of(gpu)
+        if xids is None:
+            return gpu
+        return structs.replace(gpu, xids=xids, absent={path: why for path, why in gpu.absent.items() if path != "xids"})
+
+    def _former_at(self, index: int, named: Collection[str]) -> Gpu | None:
+        """The GPU that had this index and goes by no name in the frame; one that was still there before one long lost."""
+        candidates = [
+            row
+            for uuid, row in self._rows.items()
+            if row.index == index and uuid not in named and not uuid.startswith(_UNOPENED)
+        ]
+        return min(candidates, key=lambda row: row.state == "lost", default=None)
 
     def _missing(self, row: Gpu, now: float) -> Gpu:
         problem = (

@@ -177,6 +177,9 @@ class _Merger:
         if setting is None:
             names = [known.name for known in self._settings.values() if known.section == section]
             self._problem(where, f"no setting {shown_as}", _choices(name, names, f"settings of [{section}]"))
+        elif setting.path == "collectors.disable" and (unknown := _unknown_collectors(value)):
+            what, names = unknown
+            self._problem(where, f"{shown_as} names no collector {what!r}", _choices(what, names, "collectors"))
         elif not _fits(value, setting):
             shown = "true" if value is True else "false" if value is False else repr(value)
             self._problem(where, f"{shown_as} can't be {shown}: allowed is {setting.allowed}")
@@ -185,6 +188,15 @@ class _Merger:
 
     def _problem(self, where: str, what: str, hint: str = "") -> None:
         self._problems.append(f"{where}: {what}.{f' {hint}' if hint else ''}")
+
+
+def _unknown_collectors(value: object) -> tuple[str, list[str]] | None:
+    """The first name that no collector has, and the names there are."""
+    from gpuwatch_agent.collectors.registry import COLLECTOR_NAMES
+
+    given = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    unknown = next((name for name in given if name not in COLLECTOR_NAMES), None)
+    return (unknown, list(COLLECTOR_NAMES)) if unknown is not None else None
 
 
 def _read(file: Path) -> tuple[dict[str, object], dict[tuple[str, ...], int]]:

@@ -33,9 +33,14 @@ class _FrameRegistry:
         self._frame = frame
 
     def collect(self) -> "Iterator[Metric]":
-        yield from _gpu_families(self._frame.gpus)
-        yield from _host_families(self._frame)
-        yield from _own_families(self._frame)
+        return families_of(self._frame)
+
+
+def families_of(frame: Frame) -> "Iterator[Metric]":
+    """Every family that the frame has values for."""
+    yield from _gpu_families(frame.gpus)
+    yield from _host_families(frame)
+    yield from _own_families(frame)
 
 
 def render(frame: Frame, accept: str = "") -> tuple[bytes, str]:
@@ -80,7 +85,8 @@ def _family(spec: MetricSpec, labels: Iterable[str]) -> "GaugeMetricFamily | Cou
 
 
 def _number(value: Value, scale: float) -> float:
-    return float(value or 0) * scale
+    # Rounded where binary fractions would show: 0.57, not 0.5700000000000001.
+    return round(float(value or 0) * scale, 12)
 
 
 def _gpu_families(gpus: list[Gpu]) -> "Iterator[Metric]":

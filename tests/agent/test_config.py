@@ -184,8 +184,22 @@ def test_every_setting_can_be_set_by_its_environment_name() -> None:
         assert loaded == Config(findings=given), setting.path
 
 
+@pytest.mark.golden
 def test_the_documentation_is_in_step() -> None:
     """docs/configuration.md is what the declarations say."""
     if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
         DOCUMENT.write_text(describe_settings(), encoding="utf-8")
     assert DOCUMENT.read_text(encoding="utf-8") == describe_settings()
+
+
+def test_an_unknown_collector_is_named(tmp_path: Path) -> None:
+    """A misspelt collector would go on being read without a word."""
+    file = tmp_path / "config.toml"
+    file.write_text('[collectors]\ndisable = ["codec"]\n')
+    said = complaint(file)
+    assert "line 2: collectors.disable names no collector 'codec'. Did you mean codecs?" in said
+
+
+def test_the_agent_may_listen_on_a_path() -> None:
+    """A socket in the file system, for those who want no port at all."""
+    assert load_config(None, {"GPUWATCH_AGENT_LISTEN": "unix:/run/gpuwatch.sock"}, {}).agent.listen.startswith("unix:")

@@ -5,6 +5,7 @@ from time import process_time
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from gpuwatch_agent.history import MOST_VALUES, History
 from gpuwatch_agent.model.errors import UsageError
@@ -235,3 +236,17 @@ def test_large_counters_keep_their_digits() -> None:
     value = history.query(["energy_j"]).series[0].values[0]
     assert value is not None
     assert isclose(value, 22_075_200_123.25, rel_tol=1e-15)
+
+
+def test_values_of_a_gpu_that_does_not_answer_are_gaps() -> None:
+    """A stale row shows its last values with their age; the history must not take them for readings."""
+    history = History()
+    frame = sample_frame()
+    history.append(frame, 0.0)
+    stale = structs.replace(frame.gpus[0], state="stale", age_s=7.0)
+    history.append(structs.replace(frame, gpus=[stale, *frame.gpus[1:]]), 1.0)
+    answer = history.query(["power_w", "age_s"], ["0", "1"])
+    values = {(series.metric, series.gpu): series.values for series in answer.series}
+    assert values["power_w", 0][1] is None
+    assert values["age_s", 0][1] == 7.0
+    assert values["power_w", 1][1] is not None

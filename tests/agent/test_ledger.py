@@ -61,6 +61,26 @@ def test_a_gpu_that_cannot_be_opened_takes_the_row_of_its_index() -> None:
     ]
 
 
+def test_a_gpu_that_hangs_before_it_says_who_it_is_is_stale_not_lost() -> None:
+    """A new sampler that waits for its first word in vain does not know that it is lost."""
+    ledger, clock = make()
+    ledger.complete(frame(row(0), row(1, power_w=300.0)))
+    clock.now += 40
+    unopened = Gpu(index=1, uuid="unopened:1", state="stale", problem="It has not answered.")
+    seen = ledger.complete(frame(row(0), unopened)).gpus[1]
+    assert (seen.uuid, seen.state, seen.power_w, seen.age_s) == ("GPU-1", "stale", 300.0, 40.0)
+
+
+def test_a_gpu_is_not_taken_for_one_that_is_in_the_frame_under_another_index() -> None:
+    """After indices have shifted, the row of an unopened GPU must not double that of one that moved."""
+    ledger, _ = make()
+    ledger.complete(frame(row(0), row(1), row(2)))
+    moved = Gpu(index=1, uuid="GPU-2", age_s=0.0)
+    unopened = Gpu(index=2, uuid="unopened:2", state="lost", problem="It is lost.")
+    seen = ledger.complete(frame(row(0), moved, unopened)).gpus
+    assert sorted(gpu.uuid for gpu in seen) == ["GPU-0", "GPU-1", "GPU-2", "unopened:2"]
+
+
 def test_silence_turns_rows_stale_with_their_age() -> None:
     """While nobody samples, values are shown with their age and the reason, never as fresh."""
     ledger, clock = make()

@@ -239,6 +239,17 @@ def test_mig_is_shown(fake_node: FakeNode, tmp_path: Path) -> None:
         assert len(frame.gpus[0].mig.instances) == 3
 
 
+def test_what_the_configuration_leaves_out_says_so(fake_node: FakeNode, tmp_path: Path) -> None:
+    """A collector that is switched off leaves its fields absent, with that reason, and xids have none: they are watched."""
+    env = {**fake_node.env, **QUICK, "GPUWATCH_COLLECTORS_DISABLE": "codecs"}
+    with running_agent(env, log=tmp_path / "log") as agent:
+        gpu = agent.frame_where(all_fresh()).gpus[0]
+        assert gpu.encoder_pct is None
+        assert gpu.absent["encoder_pct"] is Absence.LEFT_OUT
+        assert gpu.xids == []
+        assert "xids" not in gpu.absent
+
+
 def test_processes_the_host_does_not_show_are_listed_all_the_same(fake_node: FakeNode, tmp_path: Path) -> None:
     """In a container the driver's PIDs may be nobody here: PID and memory stand, the rest is unknown."""
     scenario = Scenario.of("h100", 1)

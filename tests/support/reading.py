@@ -32,7 +32,7 @@ class NodeUnderTest:
         self.hardware.open()
 
     def reports(self, tiers: Sequence[Tier] = tuple(Tier)) -> list[DeviceReport]:
-        return [self._reader(index, device).read(tiers, self.clock()) for index, device in self._devices()]
+        return [self._reader(index, device).read(tiers) for index, device in self._devices()]
 
     def gpus(self, tiers: Sequence[Tier] = tuple(Tier)) -> list[Gpu]:
         return [
@@ -56,5 +56,7 @@ class NodeUnderTest:
         found = self._readers.get(id(device))
         if found is None:
             identity = Identity(index=index, uuid=f"unopened:{index}")
-            found = self._readers[id(device)] = DeviceReader(device, identity, make_collectors(), meter=self.meter)
+            found = self._readers[id(device)] = DeviceReader(
+                device, identity, make_collectors(), meter=self.meter, clock=self.clock
+            )
         return found

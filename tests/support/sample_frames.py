@@ -181,3 +181,22 @@ def sample_topology() -> Topology:
         gpus=[TopologyGpu(index=index, uuid=uuid(index), nvlink=sample_nvlink(index)) for index in range(8)],
         matrix=[list(row) for row in names],
     )
+
+
+def sample_cost() -> Cost:
+    """What gpuwatch says of itself, complete."""
+    return Cost(
+        interval_s=1.0,
+        samples=9,
+        sample_ms=2.5,
+        cpu_pct=0.5,
+        memory_bytes=40 << 20,
+        sampler_cpu_pct=0.25,
+        sampler_memory_bytes=24 << 20,
+        collectors=[
+            CollectorCost(
+                name="power", tier="fast", runs=72, failures=1, missed_deadlines=0, last_ms=0.25, mean_ms=0.5
+            ),
+            CollectorCost(name="fans", tier="medium", runs=0, failures=0, missed_deadlines=0),
+        ],
+    )

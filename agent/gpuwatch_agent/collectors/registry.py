@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gpuwatch_agent.collectors.activity import ActivityCollector
 from gpuwatch_agent.collectors.bar1 import Bar1Collector
-from gpuwatch_agent.collectors.base import Collector
+from gpuwatch_agent.collectors.base import Collected, Collector
 from gpuwatch_agent.collectors.clocks import ClocksCollector
 from gpuwatch_agent.collectors.codecs import CodecsCollector
 from gpuwatch_agent.collectors.fans import FansCollector
@@ -23,6 +23,7 @@ from gpuwatch_agent.collectors.processes import ProcessesCollector
 from gpuwatch_agent.collectors.profile import ProfileCollector
 from gpuwatch_agent.collectors.thermals import ThermalsCollector
 from gpuwatch_agent.collectors.throttle import ThrottleCollector
+from gpuwatch_agent.model.absence import Absence
 
 COLLECTORS: tuple[type[Collector], ...] = (
     ActivityCollector,
@@ -53,3 +54,12 @@ COLLECTOR_NAMES: tuple[str, ...] = tuple(kind.name for kind in COLLECTORS)
 def make_collectors(disabled: Sequence[str] = ()) -> list[Collector]:
     """A fresh set for one GPU."""
     return [kind() for kind in COLLECTORS if kind.name not in disabled]
+
+
+def left_out(disabled: Sequence[str]) -> dict[str, Collected]:
+    """What the collectors that were switched off leave absent, by their names."""
+    return {
+        kind.name: Collected(absent=dict.fromkeys(kind.fields, Absence.LEFT_OUT))
+        for kind in COLLECTORS
+        if kind.name in disabled
+    }

@@ -14,4 +14,4 @@ def make_hardware(config: Config) -> Hardware:
         return SimulatedHardware(config.hardware.simulate, clock=time.time, seed=config.hardware.seed)
     from gpuwatch_agent.hardware.nvml.hardware import NvmlHardware
 
-    return NvmlHardware()
+    return NvmlHardware(kernel_log=config.hardware.kmsg)

@@ -17,6 +17,8 @@ class Absence(StrEnum):
     GPU_IDLE = "gpu_idle"
     SWITCHED_OFF = "switched_off"
     DRIVER_ERROR = "driver_error"
+    LEFT_OUT = "left_out"
+    NOT_WATCHED = "not_watched"
 
 
 SENTENCES: dict[Absence, str] = {
@@ -31,4 +33,6 @@ SENTENCES: dict[Absence, str] = {
     Absence.GPU_IDLE: "not measured while the GPU is idle, so as not to keep it awake",
     Absence.SWITCHED_OFF: "switched off here after it crashed the sampler",
     Absence.DRIVER_ERROR: "the driver answered with an error",
+    Absence.LEFT_OUT: "left out by the configuration",
+    Absence.NOT_WATCHED: "nobody watches for it here",
 }

@@ -137,7 +137,8 @@ class GpuNeedsResetError(DeviceError):
     def __init__(self) -> None:
         super().__init__(
             "The GPU needs a reset before it can be used again.",
-            "Stop what runs on it, then `sudo nvidia-smi --gpu-reset -i N`; if that is refused, reboot.",
+            "Stop what runs on it and what watches it (this agent, too), then `sudo nvidia-smi --gpu-reset -i N`; if that is "
+            "refused, reboot.",
         )
 
 

@@ -129,7 +129,7 @@ _MEMORY = "nvmlDeviceGetMemoryInfo_v2"
 _BAR1 = "nvmlDeviceGetBAR1MemoryInfo"
 _GPM = "nvmlGpmMetricsGet"
 _REMAPPED = "nvmlDeviceGetRemappedRows"
-_RETIRED = "nvmlDeviceGetRetiredPages_v2"
+_RETIRED = "nvmlDeviceGetRetiredPages"
 _LIMITS = "nvmlDeviceGetPowerManagementLimitConstraints"
 
 _ACTIVITY = (
@@ -199,7 +199,13 @@ _MEMORIES = (
 )
 
 _POWER = (
-    _gpu("power_w", "watts", "power", "nvmlDeviceGetPowerUsage", "Power draw of the board as the driver averages it."),
+    _gpu(
+        "power_w",
+        "watts",
+        "power",
+        "field 185, or nvmlDeviceGetPowerUsage",
+        "Power draw of the board as the driver averages it.",
+    ),
     _gpu("power_instant_w", "watts", "power_instant", "field 186", "Power draw of the board at this moment."),
     _gpu("power_limit_w", "watts", "power_limit", "nvmlDeviceGetEnforcedPowerLimit", "Power limit in force."),
     _gpu(
@@ -215,7 +221,7 @@ _POWER = (
         "energy_j",
         "joules",
         "energy",
-        "nvmlDeviceGetTotalEnergyConsumption",
+        "field 83, or nvmlDeviceGetTotalEnergyConsumption",
         "Energy used since the driver was loaded.",
         kind="counter",
     ),
@@ -228,14 +234,14 @@ _THERMALS = (
         "temperature_slowdown_c",
         "celsius",
         "temperature_slowdown",
-        "nvmlDeviceGetTemperatureThreshold",
+        "nvmlDeviceGetTemperatureThreshold, or the margin and field 194",
         "Temperature at which the board slows down.",
     ),
     _gpu(
         "temperature_shutdown_c",
         "celsius",
         "temperature_shutdown",
-        "nvmlDeviceGetTemperatureThreshold",
+        "nvmlDeviceGetTemperatureThreshold, or the margin and field 193",
         "Temperature at which the board switches off.",
     ),
     _gpu(
@@ -324,8 +330,10 @@ _LINKS = (
         "Most PCIe lanes of board and slot.",
         whole=True,
     ),
-    _gpu("pcie.tx_bytes_per_s", "bytes/s", "pcie_transmit", "field 197, differenced", "Bytes sent over PCIe."),
-    _gpu("pcie.rx_bytes_per_s", "bytes/s", "pcie_receive", "field 198, differenced", "Bytes received over PCIe."),
+    _gpu("pcie.tx_bytes_per_s", "bytes/s", "pcie_transmit", "field 197, differenced, or GPM", "Bytes sent over PCIe."),
+    _gpu(
+        "pcie.rx_bytes_per_s", "bytes/s", "pcie_receive", "field 198, differenced, or GPM", "Bytes received over PCIe."
+    ),
     _gpu(
         "pcie.replays",
         "count",

@@ -28,7 +28,6 @@ class SamplerChild:
     def __init__(self, process: asyncio.subprocess.Process, breadcrumbs: Breadcrumbs) -> None:
         self._process = process
         self._breadcrumbs = breadcrumbs
-        self.retired = False
         self.last_words = b""
         self._listening = asyncio.create_task(self._keep_stderr())
 
@@ -86,22 +85,28 @@ class SamplerChild:
 
     def release(self) -> None:
         """Ask it to leave; it goes when the call it is in has returned, or soon after without."""
-        self.retired = True
         if self._process.stdin is not None:
             self._process.stdin.close()
+        # One that was stopped by a signal could not even hear that.
+        self._send(signal.SIGCONT)
 
-    async def retire(self) -> bool:
+    async def retire(self, ask_s: float | None = None, term_s: float | None = None) -> bool:
         """Send it away, ever less politely; false where even SIGKILL did not end it (it hangs in the kernel)."""
+        ask_s = _ASK_S if ask_s is None else ask_s
+        term_s = _TERM_S if term_s is None else term_s
         self.release()
-        for wait_s, harder in ((_ASK_S, signal.SIGTERM), (_TERM_S, signal.SIGKILL), (_TERM_S, None)):
+        for wait_s, harder in ((ask_s, signal.SIGTERM), (term_s, signal.SIGKILL), (term_s, None)):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), wait_s)
                 break
             if harder is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.send_signal(harder)
+                self._send(harder)
         self._listening.cancel()
         return self._process.returncode is not None
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
     async def _keep_stderr(self) -> None:
         stream = self._process.stderr

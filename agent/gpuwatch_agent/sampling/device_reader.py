@@ -1,9 +1,9 @@
 """Reads one GPU: runs the collectors that are due, judges them alike, and keeps what each gave last."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gpuwatch_agent.collectors.base import Collected, Collector
 from gpuwatch_agent.hardware.base import Device, GpuProcess, Identity, Tier
@@ -33,29 +33,35 @@ class DeviceReader:
         collectors: Sequence[Collector],
         *,
         meter: Meter,
+        clock: Callable[[], float],
         breadcrumbs: Breadcrumbs | None = None,
         quarantined: Collection[str] = (),
+        left_out: Mapping[str, Collected] | None = None,
     ) -> None:
         self._device = device
         self._identity = identity
         self._collectors = collectors
         self._meter = meter
+        self._clock = clock
         self._breadcrumbs = breadcrumbs
         self._quarantined = frozenset(quarantined)
-        self._collected: dict[str, Collected] = {}
+        self._collected: dict[str, Collected] = dict(left_out or {})
         self._identity_known = False
         self.at_work: str | None = None
         """The collector that is running, for whoever waits in vain."""
 
-    def read(self, tiers: Sequence[Tier], now: float) -> DeviceReport:
+    def read(self, tiers: Sequence[Tier]) -> DeviceReport:
         """Run what is due. Errors of a single reading stay with it; those of the whole driver are raised."""
         lost: DeviceError | None = None
+        now = self._clock()
         try:
             if not self._identity_known:
                 self._identity = self._device.identity()
                 self._identity_known = True
             for tier in tiers:
                 self._device.begin(tier)
+            # Counters are what they were when the driver gave them, which may be long after it was asked.
+            now = self._clock()
             for collector in self._collectors:
                 if collector.tier in tiers:
                     self._run(collector, now)
@@ -99,6 +105,8 @@ class DeviceReader:
         return found if isinstance(found, list) else None
 
 
-def lost_report(identity: Identity, now: float) -> DeviceReport:
-    """A GPU that was there and is not any more."""
+def lost_report(last: DeviceReport | None, identity: Identity, now: float) -> DeviceReport:
+    """A GPU that was there and is not any more, with the last that was read of it."""
+    if last is not None:
+        return structs.replace(last, processes=None, lost=GpuLostError())
     return DeviceReport(identity=identity, collected={}, processes=None, read_at=now, lost=GpuLostError())

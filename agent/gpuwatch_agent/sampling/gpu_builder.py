@@ -34,7 +34,8 @@ def build_gpu(
     """One GPU's row; what nobody gave stays `None`."""
     fields: dict[str, object] = {}
     parts: dict[str, dict[str, object]] = {}
-    absent: dict[str, Absence] = dict(identity.absent)
+    # Xids come from a watch beside the readings; whoever keeps one takes this note away.
+    absent: dict[str, Absence] = {"xids": Absence.NOT_WATCHED, **identity.absent}
     for name in _IDENTITY:
         value = getattr(identity, name)
         if value is not None:

@@ -9,7 +9,7 @@ from functools import partial
 
 from gpuwatch_agent.attribution.attribute import attribute
 from gpuwatch_agent.attribution.procfs import ProcessTable
-from gpuwatch_agent.collectors.registry import make_collectors
+from gpuwatch_agent.collectors.registry import left_out, make_collectors
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.hardware.base import Device, GpuProcess, Hardware, Identity, NodeFacts, Placement, Tier
 from gpuwatch_agent.hardware.host import HostReader, node_name
@@ -29,6 +29,8 @@ OPENING_DEADLINE_S = 20.0
 # A GPU's first reading reads everything, static facts too.
 FIRST_READING_DEADLINE_S = 2.0
 _HOST_WAIT_S = 0.25
+_FIRST_HOST_WAIT_S = 1.0
+CLOSING_DEADLINE_S = 0.5
 
 HostSide = tuple[Host, dict[int, list[Process]]]
 
@@ -56,7 +58,7 @@ class Rig:
         self._rates = rates
         self._meter = Meter()
         self._roster = Roster(self._make_reader, self._meter, clock)
-        self._node: Worker[tuple[NodeFacts, list[Device]]] = Worker("node", clock)
+        self._node: Worker[tuple[NodeFacts, list[Device]] | None] = Worker("node", clock)
         self._host_worker: Worker[HostSide] = Worker("host", clock)
         self._host_reader = HostReader(clock)
         self._process_table = ProcessTable()
@@ -86,10 +88,12 @@ class Rig:
         busy = [seat.worker for seat in self._roster.seats if seat.worker.busy_since is not None]
         for seat in self._roster.seats:
             seat.worker.stop()
-        self._node.stop()
         self._host_worker.stop()
         if not busy and self._node.busy_since is None:
-            self._hardware.close()
+            # Letting go may hang, too, and then the process's end must do.
+            self._node.start(self._hardware.close)
+            self._node.answer(CLOSING_DEADLINE_S)
+        self._node.stop()
 
     def read(self, tiers: Sequence[Tier] | None = None) -> Frame:
         """One sample of the node; `tiers` names what to read whatever is due, as a one-shot does."""
@@ -102,9 +106,10 @@ class Rig:
             wanted = list(tiers) if tiers is not None else self._due(seat.due, position, now)
             medium = medium or Tier.MEDIUM in wanted
             if seat.gone:
-                seat.report = seat.report if seat.report and seat.report.lost else lost_report(seat.identity, now)
+                if seat.report is None or seat.report.lost is None:
+                    seat.report = lost_report(seat.report, seat.identity, now)
                 continue
-            if not wanted or not seat.begin(wanted, now):
+            if not wanted or not seat.begin(wanted):
                 continue
             wait = self._config.sampling.deadline_s
             if not seat.take(wait if seat.report is not None else max(wait, FIRST_READING_DEADLINE_S)):
@@ -154,15 +159,22 @@ class Rig:
             self.roster_changes += 1
 
     def _read_host(self, *, medium: bool) -> None:
+        listed = self._roster.listed()
         if self._host_worker.busy_since is None:
             if not medium and self._host is not None:
                 return
-            self._host_worker.start(partial(self._host_side, self._roster.listed()))
-            answer = self._host_worker.answer(_HOST_WAIT_S)
+            self._host_worker.start(partial(self._host_side, listed))
+            answer = self._host_worker.answer(_HOST_WAIT_S if self._host is not None else _FIRST_HOST_WAIT_S)
         else:
             answer = self._host_worker.answer(0)
         if answer is not None:
             self._host, self._processes = answer
+            return
+        # The kernel holds up whoever reads /proc of a process that hangs in it: what was read before is true no more.
+        since = self._host_worker.busy_since
+        patience = self._config.sampling.stale_after_s + self._config.sampling.medium_s
+        if self._host is None or (since is not None and self._clock() - since > patience):
+            self._host, self._processes = None, attribute(listed, {})
 
     def _host_side(self, listed: Mapping[int, Sequence[GpuProcess]]) -> HostSide:
         tally = self._meter.tally("host", Tier.MEDIUM)
@@ -205,19 +217,23 @@ class Rig:
 
     def placements(self) -> dict[int, Placement]:
         """Where each GPU sits, by index; a GPU that does not answer in time is left out."""
-        devices = {seat.identity.index: seat.device for seat in self._roster.seats if not seat.gone}
         found: dict[int, Placement] = {}
         for seat in self._roster.seats:
-            others = [device for index, device in devices.items() if index != seat.identity.index]
+            others = [other.device for other in self._roster.seats if other is not seat and other.answers]
             place = seat.place(others, max(self._config.sampling.deadline_s, FIRST_READING_DEADLINE_S))
             if place is not None:
                 found[seat.identity.index] = place
         return found
 
     def stuck_for(self) -> float:
-        """For how long the GPU has been silent that has been so longest; 0 while all answer."""
+        """For how long the GPU has been silent or lost that has been so longest; 0 while all answer.
+
+        Lost ones count because NVML keeps the handles and the list it was opened with: a GPU that is well again after a
+        reset may show only to a process that opens the driver afresh. A search for GPUs that hangs counts likewise.
+        """
         now = self._clock()
-        return max((now - since for seat in self._roster.seats if (since := seat.stuck_since) is not None), default=0.0)
+        mute = [seat.mute_since for seat in self._roster.seats]
+        return max((now - since for since in [*mute, self._node.busy_since] if since is not None), default=0.0)
 
     def rows(self) -> list[Gpu]:
         """The rows of the last sample, anew."""
@@ -228,7 +244,9 @@ class Rig:
             device,
             identity,
             make_collectors(self._config.collectors.disable),
+            left_out=left_out(self._config.collectors.disable),
             meter=self._meter,
+            clock=self._clock,
             breadcrumbs=self._breadcrumbs,
             quarantined=[blame.collector for blame in self._quarantine if blame.gpu_slot == identity.index],
         )

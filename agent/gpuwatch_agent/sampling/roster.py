@@ -12,6 +12,7 @@ from gpuwatch_agent.sampling.gpu_builder import build_gpu
 from gpuwatch_agent.sampling.meter import Meter
 from gpuwatch_agent.sampling.worker import Worker
 
+UNOPENED = "unopened:"
 ReaderFactory = Callable[[Device, Identity], DeviceReader]
 
 
@@ -20,7 +21,7 @@ class Seat:
 
     def __init__(self, index: int, device: Device, make_reader: ReaderFactory, clock: Callable[[], float]) -> None:
         self.device = device
-        self.identity = Identity(index=index, uuid=f"unopened:{index}")
+        self.identity = Identity(index=index, uuid=f"{UNOPENED}{index}")
         self.report: DeviceReport | None = None
         self.gone = False
         self.seated_at = clock()
@@ -34,14 +35,29 @@ class Seat:
     def stuck_since(self) -> float | None:
         return self.worker.busy_since
 
-    def begin(self, tiers: Sequence[Tier], now: float) -> bool:
+    @property
+    def answers(self) -> bool:
+        """Whether it may be asked something, or another GPU about it: the question alone can hang or fail."""
+        return not self.gone and self.stuck_since is None and not (self.report is not None and self.report.lost)
+
+    @property
+    def mute_since(self) -> float | None:
+        """Since when it says nothing of itself, because its driver call hangs or because it is lost."""
+        if self.stuck_since is not None:
+            return self.stuck_since
+        lost = self.gone or (self.report is not None and self.report.lost is not None)
+        if not lost:
+            return None
+        return self.answered_at if self.answered_at is not None else self.seated_at
+
+    def begin(self, tiers: Sequence[Tier]) -> bool:
         """Ask for a reading; a GPU that still owes the one before is left alone and asked for both later."""
         self.owed.update(tiers)
         if self.worker.busy_since is not None:
             return False
         wanted = [tier for tier in Tier if tier in self.owed]
         self.owed.clear()
-        self.worker.start(partial(self.reader.read, wanted, now))
+        self.worker.start(partial(self.reader.read, wanted))
         return True
 
     def take(self, wait_s: float) -> bool:
@@ -59,7 +75,7 @@ class Seat:
 
     def place(self, others: Sequence[Device], wait_s: float) -> Placement | None:
         """Where the GPU sits, asked on its own thread."""
-        if self.gone or self.worker.busy_since is not None:
+        if not self.answers:
             return None
         self.worker.start(partial(self.device.placement, others))
         try:
@@ -131,7 +147,12 @@ class Roster:
     def drop_doubles(self) -> None:
         """A GPU that came back under another number has its old seat cleared."""
         present = {seat.identity.uuid for seat in self.seats if not seat.gone}
-        doubles = [seat for seat in self.seats if seat.gone and seat.identity.uuid in present]
+        # One that never said who it was leaves no trace: under its name it has a seat of its own by now.
+        doubles = [
+            seat
+            for seat in self.seats
+            if seat.gone and (seat.identity.uuid in present or seat.identity.uuid.startswith(UNOPENED))
+        ]
         for seat in doubles:
             seat.worker.stop()
             self.seats.remove(seat)

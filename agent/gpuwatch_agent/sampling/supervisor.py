@@ -14,7 +14,7 @@ from gpuwatch_agent.config import Config
 from gpuwatch_agent.model.frame import Trouble
 from gpuwatch_agent.sampling.breadcrumbs import Blame
 from gpuwatch_agent.sampling.child import SamplerChild
-from gpuwatch_agent.sampling.wire import Message, Refused, Sampled
+from gpuwatch_agent.sampling.wire import Message, Refused, Sampled, XidWatched
 
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 _HEALTHY_AFTER_S = 60.0
@@ -26,6 +26,9 @@ _LONGEST_BETWEEN_REPLACEMENTS_S = 600.0
 # A candidate opens the driver first, and that may take long without persistence mode.
 _CANDIDATE_S = 30.0
 _MOST_ABANDONED = 4
+# The agent's own end is waited for: whoever stops it gives it two seconds in all.
+_LEAVE_S = 0.7
+_LEAVE_HARDER_S = 0.2
 
 
 class Supervisor:
@@ -37,18 +40,21 @@ class Supervisor:
         self._clock = clock
         self._in_charge: SamplerChild | None = None
         self._candidate: SamplerChild | None = None
+        self._decided = asyncio.Event()
+        self._children: set[SamplerChild] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._crashes: Counter[int] = Counter()
         self._quarantined_until: dict[Blame, float] = {}
         self._failures = 0
         self._next_replacement = _STUCK_S
         self._replace_not_before = 0.0
-        self._heard_at = clock()
+        self._heard_at = self._in_charge_since = clock()
+        self._hired_before = False
         self._abandoned = 0
         self._sampling = False
         self._stop = asyncio.Event()
         self._vacant = asyncio.Event()
-        self._promoted = asyncio.Event()
+        self._vacant.set()
         self._stopping = False
         self.restarts = 0
         self.trouble: Trouble | None = None
@@ -66,29 +72,61 @@ class Supervisor:
         """Keep a sampler in charge until `stop`."""
         self._spawn(self._watch())
         while not self._stopping:
-            started = self._heard_at = self._clock()
-            self._vacant.clear()
-            self._in_charge = await SamplerChild.start(self._config, self._quarantine())
-            self._spawn(self._listen(self._in_charge))
+            # A candidate may have taken the post while we held back.
+            if self._in_charge is None:
+                await self._hire()
             await self._vacant.wait()
             if self._stopping:
                 return
-            if self._clock() - started > _HEALTHY_AFTER_S:
+            if self._clock() - self._in_charge_since > _HEALTHY_AFTER_S:
                 self._failures = 0
             wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
             self._failures += 1
-            self.restarts += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), wait_s)
 
+    async def _hire(self) -> None:
+        """Start a sampler and put it in charge, unless a candidate was quicker."""
+        self._heard_at = self._in_charge_since = self._clock()
+        child = await self._start()
+        if child is None:
+            return
+        if self._in_charge is not None or self._stopping:
+            self._spawn(self._send_away(child))
+            return
+        self.restarts += self._hired_before
+        self._hired_before = True
+        self._in_charge = child
+        self._vacant.clear()
+        self._spawn(self._listen(child))
+
+    async def _start(self) -> SamplerChild | None:
+        """A new process; `None`, with the trouble noted, where the machine has no room for one."""
+        try:
+            child = await SamplerChild.start(self._config, self._quarantine())
+        except OSError as error:
+            if self._in_charge is None:
+                self.trouble = _no_sampler(error)
+            return None
+        self._children.add(child)
+        return child
+
     async def _listen(self, child: SamplerChild) -> None:
         """Pass on what the sampler in charge says; a candidate takes charge with its first sample."""
+        early: list[Message] = []
         async for message in child.messages():
-            if child is self._candidate and isinstance(message, Sampled):
-                self._promote(child)
+            if child is self._candidate:
+                if isinstance(message, XidWatched):
+                    early.append(message)  # it holds from the moment this one is in charge
+                if isinstance(message, Sampled):
+                    self._promote(child)
+                    for one in early:
+                        self._heard(one)
             if child is self._in_charge:
                 self._heard(message)
-        if child is self._in_charge and not self._stopping:
+        if child is self._candidate:
+            self._decided.set()
+        elif child is self._in_charge and not self._stopping:
             await self._bury(child)
             self._in_charge = None
             self._vacant.set()
@@ -127,29 +165,35 @@ class Supervisor:
 
     async def _replace(self) -> None:
         """Start a second sampler; one that gives no sample in time is sent away, and the old one keeps its post."""
-        candidate = await SamplerChild.start(self._config, self._quarantine())
+        candidate = await self._start()
+        if candidate is None:
+            return
+        decided = self._decided = asyncio.Event()
         self._candidate = candidate
-        self._promoted.clear()
         self._spawn(self._listen(candidate))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._promoted.wait(), _CANDIDATE_S)
-        self._candidate = None
+            await asyncio.wait_for(decided.wait(), _CANDIDATE_S)
+        if self._candidate is candidate:
+            self._candidate = None
         if candidate is not self._in_charge:
             await self._send_away(candidate)
 
     def _promote(self, candidate: SamplerChild) -> None:
         old, self._in_charge = self._in_charge, candidate
+        self._in_charge_since = self._clock()
         self._candidate = None
         self.restarts += 1
-        self._promoted.set()
+        self._vacant.clear()
+        self._decided.set()
         if old is not None:
             self._spawn(self._send_away(old))
-        else:
-            self._vacant.clear()
 
     async def _send_away(self, child: SamplerChild) -> None:
         if not await child.retire():
             self._abandoned += 1
+            await child.end()  # the kernel may let go of it after all
+            self._abandoned -= 1
+        self._children.discard(child)
 
     async def _bury(self, child: SamplerChild) -> None:
         """Learn from the end of the sampler in charge."""
@@ -157,8 +201,10 @@ class Supervisor:
         try:
             crash = await asyncio.wait_for(child.end(), 2.0)
         except TimeoutError:
-            await self._send_away(child)
+            self.trouble = self.trouble or _ended_sampler("it closed its end of the line and stayed")
+            self._spawn(self._send_away(child))
             return
+        self._children.discard(child)
         blames = child.blames()
         if crash is not None:
             self.trouble = _crashed_sampler(crash, blames)
@@ -180,15 +226,21 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Ask all samplers to leave; they go by themselves if they do not answer in time."""
+        """Ask all samplers to leave, and end those that do not."""
         self._stopping = True
         self._stop.set()
         self._vacant.set()
-        for child in (self._in_charge, self._candidate):
-            if child is not None:
-                child.release()
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*(child.retire(_LEAVE_S, _LEAVE_HARDER_S) for child in self._children))
+
+
+def _no_sampler(error: OSError) -> Trouble:
+    return Trouble(
+        kind="sampler_not_started",
+        message=f"The sampler process can't be started: {error.strerror or error}.",
+        action="It is tried again; look for a limit on processes, open files or memory (`ulimit -a`, the unit's TasksMax).",
+    )
 
 
 def _crashed_sampler(crash: str, blames: list[Blame]) -> Trouble:

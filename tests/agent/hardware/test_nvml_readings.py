@@ -334,3 +334,76 @@ def test_not_supported_is_not_asked_again_at_once_but_later_it_is(nvml_here: Fak
     nvml_here.scenario.save()
     assert node.later(10)[0].persistence_mode is None
     assert node.later(301)[0].persistence_mode is True
+
+
+def test_links_whose_counters_are_gone_are_counted_by_fields_all_of_them(nvml_here: FakeNode) -> None:
+    """As on Blackwell: every link that is up has its errors, also where the first link is down."""
+    scenario = Scenario.of("h100", 1)
+    scenario.fail("nvmlDeviceGetNvLinkErrorCounter", NOT_SUPPORTED)
+    gpu = scenario.gpu(0).nvlink(0, up=False)
+    for link in range(18):
+        for field in (208, 214, 215, 221):
+            gpu.field(field, link, scope=link)
+    nvml_here.become(scenario)
+    node = NodeUnderTest()
+    for row in (node.gpus()[0], node.later(10)[0]):
+        assert row.nvlink is not None
+        links = row.nvlink.links or []
+        assert [(link.errors or {}).get("recovery") for link in links] == [None, *range(1, 18)]
+
+
+def test_a_link_that_answers_with_an_error_for_once_does_not_cut_the_list(nvml_here: FakeNode) -> None:
+    """Eighteen links do not become five because the sixth stumbles: that time they are not known."""
+    scenario = Scenario.of("h100", 1)
+    nvml_here.become(scenario)
+    node = NodeUnderTest()
+    before = node.gpus()[0].nvlink
+    assert before is not None
+    assert before.total == 18
+    scenario.fail("nvmlDeviceGetNvLinkState", UNKNOWN, from_call=6, times=1).save()
+    stumbled = node.later(10)[0]
+    assert stumbled.nvlink is None or stumbled.nvlink.total is None
+    assert stumbled.absent["nvlink.total"] is Absence.DRIVER_ERROR
+
+
+@pytest.mark.parametrize("code", [1, 9, 12, 18])
+def test_one_field_cannot_condemn_the_driver(nvml_here: FakeNode, code: int) -> None:
+    """A single value with a code that would mean "no driver" is absent; all the rest is read."""
+    scenario = Scenario.of("h100", 1)
+    scenario.gpu(0).field(82, error(code))
+    nvml_here.become(scenario)
+    gpu = NodeUnderTest().gpus()[0]
+    assert gpu.memory_temperature_c is None
+    assert gpu.absent["memory_temperature_c"] is Absence.DRIVER_ERROR
+    assert gpu.power_w is not None
+
+
+def test_a_refused_list_of_compute_processes_is_not_an_empty_one(nvml_here: FakeNode) -> None:
+    """That the other lists are empty says nothing about who computes."""
+    scenario = Scenario.of("h100", 1)
+    scenario.fail("nvmlDeviceGetComputeRunningProcesses*", UNKNOWN)
+    nvml_here.become(scenario)
+    report = NodeUnderTest().reports()[0]
+    assert report.processes is None
+    assert report.collected["activity"].values
+
+
+def test_a_counter_that_leaps_gives_no_rate(nvml_here: FakeNode) -> None:
+    """No board carries exabytes a second over its links."""
+    scenario = Scenario.of("h100", 1)
+    nvml_here.become(scenario)
+    node = NodeUnderTest()
+    node.gpus()
+    scenario.gpu(0).field(138, 1 << 60, scope=ALL_LINKS)
+    scenario.save()
+    row = node.later()[0]
+    assert row.nvlink is None or row.nvlink.tx_bytes_per_s is None
+
+
+def test_the_kernel_log_is_left_alone_where_it_is_switched_off(nvml_here: FakeNode) -> None:
+    """An empty `hardware.kmsg` is heeded, and said."""
+    nvml_here.scenario.fail("nvmlEventSetCreate", NOT_SUPPORTED).save()
+    hardware = NvmlHardware(kernel_log="")
+    hardware.open()
+    assert "switched off" in str(hardware.watch_xids(lambda _: None))
+    hardware.close()

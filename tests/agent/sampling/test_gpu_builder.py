@@ -40,4 +40,8 @@ def test_what_nobody_gave_stays_absent_with_its_reason() -> None:
     assert gpu.fan_pct is None
     assert gpu.power_w is None
     assert gpu.pcie is None
-    assert gpu.absent == {"serial": Absence.NOT_SUPPORTED, "fan_pct": Absence.NOT_SUPPORTED}
+    assert gpu.absent == {
+        "serial": Absence.NOT_SUPPORTED,
+        "fan_pct": Absence.NOT_SUPPORTED,
+        "xids": Absence.NOT_WATCHED,
+    }

@@ -71,6 +71,11 @@ def judge(code: int) -> Absence:
     return _ABSENCES.get(code, Absence.DRIVER_ERROR)
 
 
+def judge_one(code: int) -> Absence:
+    """Why one value among many is absent: it may condemn its GPU, the whole driver only a whole call's code can."""
+    return Absence.DRIVER_ERROR if code in _DRIVER_ERRORS else judge(code)
+
+
 def opening_error(code: int) -> GpuwatchError:
     """What an error of nvmlInit means for the person who started us."""
     if code == pynvml.NVML_ERROR_NO_PERMISSION:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpuwatch_agent.hardware.nvml.binding import ASK_AGAIN_AFTER_S, NvmlError, judge, nvml
+from gpuwatch_agent.hardware.nvml.binding import ASK_AGAIN_AFTER_S, NvmlError, judge, judge_one, nvml
 from gpuwatch_agent.model.absence import Absence
 
 FieldId = tuple[int, int]  # field id, scope id (a link's number, or all ones for the sum)
@@ -66,7 +66,7 @@ class FieldBatch:
                 continue
             # An old driver calls a field it has never heard of an invalid argument.
             too_old = code == nvml.NVML_ERROR_INVALID_ARGUMENT
-            self._absent[key] = reason = Absence.DRIVER_TOO_OLD if too_old else judge(code)
+            self._absent[key] = reason = Absence.DRIVER_TOO_OLD if too_old else judge_one(code)
             if reason in {Absence.NOT_SUPPORTED, Absence.DRIVER_TOO_OLD, Absence.NO_PERMISSION}:
                 useless.add(key)
         if useless:

@@ -37,6 +37,8 @@ class NvmlHardware:
     def close(self) -> None:
         if self._watch is not None:
             self._watch.stop()
+        if isinstance(self._watch, EventWatch):
+            return  # its thread is inside the driver, which must not be pulled away from under it: it ends with the process
         try:
             nvml.nvmlShutdown()
         except NvmlError:
@@ -90,6 +92,8 @@ class NvmlHardware:
         if no_events is None:
             self._watch = events
             return None
+        if not self._kernel_log:
+            return f"Xids are not seen: {no_events}, and reading the kernel log is switched off."
         log = KernelLogWatch(self._kernel_log, self._wall_clock)
         no_log = log.start(report)
         if no_log is None:

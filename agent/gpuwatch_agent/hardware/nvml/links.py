@@ -28,30 +28,30 @@ class LinkReader:
         self._clock = clock
         self._wired: dict[int, tuple[str, NvLinkPort]] = {}
         self._fields: FieldBatch | None = None
+        self._fields_fetched = False
 
     def read(self) -> NvLinks:
-        reading = NvLinks(links=[])
-        assert reading.links is not None  # noqa: S101  # for the type checker: it was made one line above
+        self._fields_fetched = False
+        states: list[str] = []
         for link in range(nvml.NVML_NVLINK_MAX_LINKS):
             scratch = NvLinks()
             state = self._questions.ask(scratch, f"link.{link}", nvml.nvmlDeviceGetNvLinkState, self._handle, link)
             if state is None:
                 reason = scratch.absent[f"link.{link}"]
                 # A board without NVLink refuses the first port, one with few refuses those past its last.
-                if reason in {Absence.NOT_SUPPORTED, Absence.DRIVER_TOO_OLD} or link > 0:
-                    if reason is Absence.DRIVER_TOO_OLD:
-                        return NvLinks(absent={"links": reason})
+                past_the_last = reason is not Absence.DRIVER_TOO_OLD and link > 0 and link not in self._wired
+                if past_the_last or reason is Absence.NOT_SUPPORTED:
                     break
                 return NvLinks(absent={"links": reason})
-            reading.links.append(self._port(link, "up" if state == 1 else "down"))
-        return reading
+            states.append("up" if state == 1 else "down")
+        for link, state in enumerate(states):
+            known = self._wired.get(link)
+            if known is None or known[0] != state:
+                self._wired[link] = (state, self._wiring(link, state))
+        return NvLinks(links=[self._port(link, state) for link, state in enumerate(states)])
 
     def _port(self, link: int, state: str) -> NvLinkPort:
-        known = self._wired.get(link)
-        if known is None or known[0] != state:
-            known = (state, self._wiring(link, state))
-            self._wired[link] = known
-        wiring = known[1]
+        wiring = self._wired[link][1]
         return NvLinkPort(
             index=link,
             state="up" if state == "up" else "down",
@@ -98,8 +98,9 @@ class LinkReader:
         if self._fields is None:
             wanted = [(field, port) for port in self._wired for field in _FIELD_COUNTERS.values()]
             self._fields = FieldBatch(wanted, self._clock)
-        if link == min(self._wired):
+        if not self._fields_fetched:
             self._fields.fetch(self._handle)
+            self._fields_fetched = True
         found = {name: plausible.count(self._fields.whole(field, link)) for name, field in _FIELD_COUNTERS.items()}
         return {name: value for name, value in found.items() if value is not None} or None
 

@@ -5,6 +5,7 @@ from typing import Any
 from gpuwatch_agent.hardware.base import GpuProcess, Processes
 from gpuwatch_agent.hardware.nvml import plausible
 from gpuwatch_agent.hardware.nvml.binding import NvmlError, Questions, nvml
+from gpuwatch_agent.model.absence import Absence
 
 # Newest first: an old driver lacks the later forms.
 _LISTS = {
@@ -26,7 +27,7 @@ class ProcessReader:
     def read(self) -> Processes:
         reading = Processes()
         listed: list[GpuProcess] = []
-        answered = False
+        without_compute: Absence | None = None
         for kind, calls in _LISTS.items():
             rows = None
             for call in calls:
@@ -34,11 +35,12 @@ class ProcessReader:
                 if rows is not None:
                     reading.absent.pop(f"processes.{kind}", None)
                     break
-            answered = answered or rows is not None
+            if kind == "compute" and rows is None:
+                without_compute = reading.absent["processes.compute"]
             listed += [self._row(kind, row) for row in rows or ()]
-        if not answered:
-            reason = reading.absent.get("processes.compute")
-            return Processes(absent={"processes": reason} if reason is not None else {})
+        if without_compute is not None and not listed:
+            # The other lists are empty on most machines: that nothing computes here, they do not say.
+            return Processes(absent={"processes": without_compute})
         self._add_sm_share(listed)
         return Processes(processes=listed)
 

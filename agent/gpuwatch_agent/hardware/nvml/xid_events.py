@@ -1,5 +1,6 @@
 """Xids as they happen: from NVML's event set, or from the kernel log where events are not to be had."""
 
+import contextlib
 import os
 import re
 import select
@@ -81,9 +82,12 @@ class KernelLogWatch:
 
     def start(self, report: Report) -> str | None:
         """Begin at the log's end; gives the reason in words where the log can't be read."""
+        if not self._path:
+            return "the kernel log is left alone (hardware.kmsg in the configuration)"
         try:
             self._file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
-            os.lseek(self._file, 0, os.SEEK_END)
+            with contextlib.suppress(OSError):  # a pipe has no end to seek to, and no past either
+                os.lseek(self._file, 0, os.SEEK_END)
         except OSError as error:
             return f"{self._path} can't be read ({error.strerror}): it takes root or CAP_SYSLOG"
         self._wake = os.pipe()
