@@ -107,6 +107,8 @@ class Window:
         self.gpus = [GpuView(gpu, history, known.get(gpu.uuid)) for gpu in frame.gpus]
         self.groups: list[Group] = groups_of(frame.gpus, declared_groups or {})
         self._by_uuid = {view.uuid: view for view in self.gpus}
+        self.memo: dict[str, object] = {}
+        """What several detectors would else work out anew, each under a key of its own."""
 
     @property
     def wall(self) -> float:

@@ -1,0 +1,223 @@
+"""Who is late in a group, by how much, and what it costs: shared by `tp_imbalance` and the imbalance scores."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from gpuwatch_agent.detectors.lockstep import Rank, Working, lower_median
+from gpuwatch_agent.detectors.window import GpuView
+from gpuwatch_agent.model.gpu import Gpu
+
+# What equal boards at equal work differ by: SM activity tells it to a few percent; silicon draws unequal power.
+_ACTIVITY_TOLERANCE = 0.03
+_POWER_TOLERANCE = 0.05
+_POWER_TOLERANCE_OF_TWO = 0.08
+# How far beyond the scatter of its siblings a late rank must stand, in robust standard deviations.
+_STANDS_OUT = 3.5
+_LEAST_SCATTER = 0.01
+# A clock lower by less is the silicon's lottery under a power limit.
+_CLOCK_TOLERANCE = 0.06
+# The part of a step that the clock decides; memory and links decide the rest.
+_BY_CLOCK = 0.9
+# The part of a step that the late rank computes; the rest is the collective itself.
+_COMPUTED = 0.88
+_UTILIZATION_TOLERANCE_PCT = 10.0
+_SPINNING_PCT = 90.0
+# What NCCL gets of a link's raw rate.
+_LINK_EFFICIENCY = 0.6
+_PCIE_LANE_BYTES_PER_S = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.97e9, 5: 3.94e9, 6: 7.56e9}
+_NVLINK_BYTES_PER_S = {"1": 20e9, "5": 50e9}
+_HOUR_S = 3600.0
+
+
+class Lateness(Struct, frozen=True, kw_only=True):
+    """What makes one rank late, and the pace that leaves the group."""
+
+    rank: Rank
+    loss: float
+    """The share of its pace that the group loses to it."""
+    sign: str
+    """What told: "activity", "power", "clock", "utilization" or "link"."""
+    estimated_from: str
+
+
+def late_ranks(group: Working) -> list[Lateness]:
+    """A verdict for every rank, those in step with a loss of 0, in the group's order."""
+    by_host = _by_utilization(group)
+    found = by_host or _by_work(group)
+    by_link = _by_link(group)
+    return [max(one, other, key=_loss) for one, other in zip(found, by_link, strict=True)]
+
+
+def stands_out(verdicts: Sequence[Lateness], least: float) -> list[Lateness]:
+    """The late ones, the latest first; none where most would be late, for then nobody is odd."""
+    top = max(one.loss for one in verdicts)
+    late = [one for one in verdicts if one.loss >= max(least, 0.5 * top)]
+    return sorted(late, key=_loss, reverse=True) if 2 * len(late) <= len(verdicts) else []
+
+
+def _loss(one: Lateness) -> float:
+    return one.loss
+
+
+def _by_utilization(group: Working) -> list[Lateness] | None:
+    """A slow host: the late rank's GPU runs out of work while the others spin at 100 %."""
+    shares = [rank.utilization_pct for rank in group.ranks]
+    usual = sorted(shares)[len(shares) // 2]
+    if usual < _SPINNING_PCT or min(shares) > usual - _UTILIZATION_TOLERANCE_PCT:
+        return None
+    return [
+        Lateness(
+            rank=rank,
+            loss=max(0.0, 1.0 - rank.utilization_pct / usual)
+            if rank.utilization_pct < usual - _UTILIZATION_TOLERANCE_PCT
+            else 0.0,
+            sign="utilization",
+            estimated_from="utilisation of the late rank against the waiting ones",
+        )
+        for rank in group.ranks
+    ]
+
+
+def _by_work(group: Working) -> list[Lateness]:
+    beyond = _losses([rank.work for rank in group.ranks], _tolerance(group)) if _comparable(group) else None
+    usual = [rank.usual_work for rank in group.ranks]
+    against_past = None
+    if None not in usual:
+        against_past = _losses([ratio for ratio in usual if ratio is not None], 0.0)
+    by_clock = None if group.by_activity else _by_clock(group)
+    if by_clock is not None:
+        return by_clock
+    verdicts = []
+    for place, rank in enumerate(group.ranks):
+        now = beyond[place] if beyond is not None else 0.0
+        loss = now
+        if against_past is not None:
+            raw = _raw_loss([one.work for one in group.ranks], place) if beyond is not None else 1.0
+            # Right after a long fault the past is no yardstick: what it says must show today as well.
+            if raw >= 0.35 * against_past[place]:
+                loss = max(now, against_past[place])
+        verdicts.append(_verdict(group, rank, loss))
+    return verdicts
+
+
+def _comparable(group: Working) -> bool:
+    return group.alike or group.by_activity
+
+
+def _tolerance(group: Working) -> float:
+    if group.by_activity:
+        return _ACTIVITY_TOLERANCE
+    return _POWER_TOLERANCE if len(group.ranks) > 2 else _POWER_TOLERANCE_OF_TWO
+
+
+def _raw_loss(work: Sequence[float], place: int) -> float:
+    """The share of the time that the others wait for this one."""
+    others = [*work[:place], *work[place + 1 :]]
+    return 1.0 - lower_median(others) / max(1e-9, work[place])
+
+
+def _losses(work: Sequence[float], tolerance: float) -> list[float]:
+    """Each rank's loss beyond what is common, 0 where it does not stand out of its siblings' scatter."""
+    middle = max(1e-9, lower_median(work))
+    scatter = max(_LEAST_SCATTER, 1.48 * lower_median([abs(one / middle - 1.0) for one in work]))
+    found = []
+    for place in range(len(work)):
+        loss = _raw_loss(work, place)
+        found.append(max(0.0, loss) if loss > tolerance + _STANDS_OUT * scatter else 0.0)
+    return found
+
+
+def _verdict(group: Working, rank: Rank, waiting: float) -> Lateness:
+    """From the time that the others wait to the pace that is lost."""
+    loss = _COMPUTED * waiting
+    sign = "activity" if group.by_activity else "power"
+    source = f"{'SM activity' if group.by_activity else 'power'} of the waiting ranks against the late one's"
+    if waiting and not group.by_activity and group.bytes_ratio is not None:
+        loss = min(max(1.0 - group.bytes_ratio, loss - 0.1), loss + 0.12)
+        source += ", and bytes per second against the last hour's"
+    return Lateness(rank=rank, loss=max(0.0, loss), sign=sign, estimated_from=source)
+
+
+def _by_clock(group: Working) -> list[Lateness] | None:
+    """Without SM activity a rank held down draws no more than the waiting ones, but its clock tells."""
+    ratios = [rank.clock_ratio for rank in group.ranks]
+    if not any(ratio is not None and ratio < 1.0 - _CLOCK_TOLERANCE for ratio in ratios):
+        return None
+    verdicts = []
+    for rank in group.ranks:
+        ratio = rank.clock_ratio
+        loss, source = 0.0, "SM clock against the siblings'"
+        if ratio is not None and ratio < 1.0 - _CLOCK_TOLERANCE:
+            loss = 1.0 - 1.0 / (_BY_CLOCK / ratio + 1.0 - _BY_CLOCK)
+            if group.bytes_ratio is not None:
+                # Memory may decide the pace: bytes tell when the clock costs less than it looks.
+                loss = min(max(1.0 - group.bytes_ratio, 0.0), loss + 0.1)
+                source += ", and bytes per second against the last hour's"
+        verdicts.append(Lateness(rank=rank, loss=loss, sign="clock", estimated_from=source))
+    return verdicts
+
+
+def _by_link(group: Working) -> list[Lateness]:
+    """A link that is odd slows all alike: nobody stands out, but the link itself does."""
+    found = [(0.0, "")] * len(group.ranks)
+    if group.over_pcie:
+        found = _link_losses(group, [pcie_rate(rank.view.gpu) for rank in group.ranks], group.pcie_bytes_per_s, "pcie")
+    over_nvlink = _link_losses(
+        group, [nvlink_rate(rank.view.gpu) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
+    )
+    return [
+        Lateness(rank=rank, loss=max(one, other)[0], sign="link", estimated_from=max(one, other)[1])
+        for rank, one, other in zip(group.ranks, found, over_nvlink, strict=True)
+    ]
+
+
+def _link_losses(
+    group: Working, rates: Sequence[float | None], bytes_per_s: float | None, fabric: str
+) -> list[tuple[float, str]]:
+    """Only a link that is slower than its siblings' is judged: what all have is how the machine is built."""
+    none = [(0.0, "")] * len(rates)
+    now = [rate for rate in rates if rate]
+    if bytes_per_s is None or len(now) < len(rates) or max(now) <= 1.05 * min(now):
+        return none
+    found = []
+    for place, rate in enumerate(now):
+        ratio = rate / lower_median([*now[:place], *now[place + 1 :]])
+        # Of direct links both ends are down: the GPU that has lost most is named.
+        if ratio >= 0.95 or rate > 1.05 * min(now):
+            found.append((0.0, ""))
+        elif group.bytes_ratio is not None and _has_changed(group.ranks[place].view, fabric):
+            found.append((max(0.0, 1.0 - group.bytes_ratio), "bytes per second against the last hour's"))
+        else:
+            carrying = min(1.0, bytes_per_s / (_LINK_EFFICIENCY * rate))
+            found.append((carrying * (1.0 - ratio), "the time that the link needs for the bytes it carries"))
+    return found
+
+
+def _has_changed(view: GpuView, fabric: str) -> bool:
+    """Whether the link was better within the hour."""
+    gpu = view.gpu
+    if fabric == "nvlink":
+        most = view.most("nvlink.active", _HOUR_S)
+        return bool(most and gpu.nvlink is not None and gpu.nvlink.active and most > gpu.nvlink.active)
+    gen, width = view.most("pcie.gen", _HOUR_S), view.most("pcie.width", _HOUR_S)
+    now = pcie_rate(gpu)
+    return bool(now and gen and width and _PCIE_LANE_BYTES_PER_S.get(int(gen), 0.0) * width > 1.05 * now)
+
+
+def pcie_rate(gpu: Gpu) -> float | None:
+    """What the PCIe link can carry as it is trained now."""
+    pcie = gpu.pcie
+    if pcie is None or pcie.gen is None or pcie.width is None:
+        return None
+    return _PCIE_LANE_BYTES_PER_S.get(pcie.gen, 0.0) * pcie.width
+
+
+def nvlink_rate(gpu: Gpu) -> float | None:
+    """What the NVLinks that are up can carry together."""
+    nvlink = gpu.nvlink
+    if nvlink is None or nvlink.active is None or not nvlink.total:
+        return None
+    version = next((port.version for port in nvlink.links or () if port.version), None)
+    # One link of none left still tells apart; a rate of zero would hide the worst case.
+    return max(0.1, nvlink.active) * _NVLINK_BYTES_PER_S.get((version or "")[:1], 25e9)

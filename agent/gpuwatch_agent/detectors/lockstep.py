@@ -1,0 +1,285 @@
+"""A group that works in step, measured: how much each rank works and how much it waits.
+
+A rank that waits in a collective spins at 100 % utilisation. What falls while it waits is the activity of its SMs and,
+with it, its power; so the rank that waits least is the late one. Seconds count only where all ranks have a reading and
+the group was at work: a burst that one sensor missed must not look like a difference between ranks.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+
+from msgspec import Struct
+
+from gpuwatch_agent.detectors.groups import Group
+from gpuwatch_agent.detectors.window import GpuView, Window
+
+WINDOW_S = 20.0
+# Fewer seconds of work than this say nothing.
+_LEAST_SECONDS = 6
+_LEAST_SHARE = 0.4
+# Ranks whose processes are younger still load, compile and warm up, each at its own pace.
+SETTLED_AFTER_S = 60.0
+_LOADING_SHARE = 0.02
+# What a board draws at full clocks while it waits, as a share of its limit: 25 to 45 % on boards from V100 to H100.
+_WAITING_POWER = 0.38
+# Power falls somewhat faster than the clock; a low exponent claims less than the truth.
+_POWER_BY_CLOCK = 1.1
+# Waiting in NCCL keeps some SMs occupied: percent of them at full utilisation.
+_WAITING_SM_PCT = 12.0
+# Under this a fabric carries nothing but heartbeats.
+SILENT_BYTES_PER_S = 5e6
+
+
+class Rank(Struct, kw_only=True):
+    """One rank over the window: means over the seconds in which the whole group was at work."""
+
+    view: GpuView
+    utilization_pct: float
+    power_w: float
+    sm_clock_mhz: float | None = None
+    work: float
+    """How much it computes, against its siblings: waiting taken out, the clock's part taken out."""
+    usual_work: float | None = None
+    """The same against its own past; `None` where one of the group has no past yet."""
+    clock_ratio: float | None = None
+    """Its SM clock against its siblings', and where there is a past, against its own."""
+
+
+class Working(Struct, frozen=True, kw_only=True):
+    """A group that has worked in the window."""
+
+    group: Group
+    ranks: list[Rank]
+    by_activity: bool
+    """Whether `work` is from SM activity (GPM); else it is from power."""
+    alike: bool
+    """Whether all boards are of one model."""
+    seconds: int
+    bytes_ratio: float | None = None
+    """Bytes over the links now against what is usual: in lockstep each step moves the same bytes."""
+    nvlink_bytes_per_s: float | None = None
+    pcie_bytes_per_s: float | None = None
+
+    @property
+    def over_pcie(self) -> bool:
+        """Whether collectives go over PCIe, as far as the bytes tell."""
+        pcie, nvlink = self.pcie_bytes_per_s, self.nvlink_bytes_per_s
+        return pcie is not None and (nvlink is None or pcie >= 0.3 * nvlink)
+
+
+def working(window: Window, group: Group) -> Working | None:
+    """The group as it worked in the last seconds; `None` where it did not, or where that can't be told."""
+    key = f"working/{group.id}"
+    if key not in window.memo:
+        window.memo[key] = _working(window, group)
+    found = window.memo[key]
+    return found if isinstance(found, Working) else None
+
+
+def _working(window: Window, group: Group) -> Working | None:
+    if not group.lockstep or window.watched_s < _LEAST_SECONDS or not settled(window, group):
+        return None
+    views = [view for view in window.members(group) if _readable(view)]
+    if len(views) < 2 or 2 * len(views) < len(group.uuids):
+        return None
+    utilization = [view.values("utilization_pct", WINDOW_S) for view in views]
+    places = _places_at_work(utilization)
+    if places is None:
+        return None
+    taken: Callable[[Sequence[float]], tuple[float, ...]] = itemgetter(*places)
+    nvlink = _usual_bytes([view.mean("nvlink.tx_bytes_per_s", WINDOW_S) for view in views])
+    pcie = _usual_bytes([view.mean("pcie.tx_bytes_per_s", WINDOW_S) for view in views])
+    if not _in_step(views, nvlink, pcie):
+        return None
+    power = _means(taken, [view.values("power_w", WINDOW_S) for view in views])
+    if power is None:
+        return None
+    clock = _means(taken, [view.values("sm_clock_mhz", WINDOW_S) for view in views])
+    activity = _means(taken, [view.values("sm_activity_pct", WINDOW_S) for view in views])
+    alike = len({view.gpu.name for view in views}) == 1
+    busy = _means(taken, utilization) or [100.0] * len(views)
+    ranks = [
+        Rank(
+            view=view,
+            utilization_pct=busy[place],
+            power_w=power[place],
+            sm_clock_mhz=clock[place] if clock is not None else None,
+            work=1.0,
+        )
+        for place, view in enumerate(views)
+    ]
+    by_activity = activity is not None and min(activity) > 0
+    if by_activity and activity is not None:
+        _weigh_activity(ranks, activity)
+    else:
+        _weigh_power(ranks, alike=alike)
+    _compare_clocks(ranks, alike=alike)
+    return Working(
+        group=group,
+        ranks=ranks,
+        by_activity=by_activity,
+        alike=alike,
+        seconds=len(places),
+        bytes_ratio=_bytes_ratio(views, nvlink, pcie),
+        nvlink_bytes_per_s=nvlink,
+        pcie_bytes_per_s=pcie,
+    )
+
+
+def settled(window: Window, group: Group) -> bool:
+    """Whether the ranks have been there for a while and do not load: their first minute is no evidence."""
+    wall = window.wall
+    grown = []
+    for view in window.members(group):
+        for process in view.gpu.processes or ():
+            if process.tp_group == group.id and process.started_at is not None:
+                if wall - process.started_at < SETTLED_AFTER_S:
+                    return False
+        used, before, total = (
+            view.gpu.memory_used_bytes,
+            view.first("memory_used_bytes", WINDOW_S),
+            view.gpu.memory_total_bytes,
+        )
+        if used is not None and before is not None and total:
+            grown.append((used - before) / total)
+    # One GPU alone may take in a neighbour; a model that is loaded grows on most.
+    return not grown or lower_median(grown) < _LOADING_SHARE
+
+
+def lower_median(values: Sequence[float]) -> float:
+    """The middle value, the lower of two: a value that was measured."""
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def _readable(view: GpuView) -> bool:
+    mig = view.gpu.mig
+    return view.answers and not (mig is not None and mig.enabled)
+
+
+def _places_at_work(utilization: Sequence[Sequence[float]]) -> list[int] | None:
+    """The seconds in which all ranks were read and at least half of them were busy."""
+    middle = len(utilization) // 2
+    read = 0
+    at_work = []
+    for place, row in enumerate(zip(*utilization, strict=False)):
+        ordered = sorted(row)
+        # NaN is not equal to itself, and one in a row makes their sum one.
+        total = sum(ordered)
+        if total != total:  # noqa: PLR0124
+            continue
+        read += 1
+        if ordered[middle] >= 50.0:
+            at_work.append(place)
+    return at_work if len(at_work) >= max(_LEAST_SECONDS, _LEAST_SHARE * read) else None
+
+
+def _means(
+    taken: Callable[[Sequence[float]], tuple[float, ...]], columns: Sequence[Sequence[float]]
+) -> list[float] | None:
+    """Each column's mean over the seconds at work in which all columns have a value."""
+    if not all(columns):
+        return None
+    rows = [row for row in zip(*[taken(column) for column in columns], strict=True) if sum(row) == sum(row)]
+    if len(rows) < _LEAST_SECONDS:
+        return None
+    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+
+
+def _usual_bytes(rates: Sequence[float | None]) -> float | None:
+    known = [rate for rate in rates if rate is not None]
+    return lower_median(known) if known and 2 * len(known) >= len(rates) else None
+
+
+def _in_step(views: Sequence[GpuView], nvlink: float | None, pcie: float | None) -> bool:
+    """Ranks of one group move about the same bytes; independent servers, and ranks without requests, do not."""
+    if nvlink is None and pcie is None:
+        # Without counters memory traffic must do.
+        traffic = [view.mean("memory_utilization_pct", WINDOW_S) for view in views]
+        known = [percent for percent in traffic if percent is not None]
+        return not known or max(known) >= 1.0
+    name, usual = ("nvlink.tx_bytes_per_s", nvlink)
+    if nvlink is None or (pcie is not None and pcie > nvlink):
+        name, usual = "pcie.tx_bytes_per_s", pcie
+    if usual is None or usual < SILENT_BYTES_PER_S:
+        return False
+    rates = [view.mean(name, WINDOW_S) for view in views]
+    return all(rate is None or rate >= 0.25 * usual for rate in rates)
+
+
+def _weigh_activity(ranks: Sequence[Rank], activity: Sequence[float]) -> None:
+    least = min(activity)
+    usual = []
+    for rank, percent in zip(ranks, activity, strict=True):
+        waiting = min(_WAITING_SM_PCT * rank.utilization_pct / 100.0, 0.5 * least)
+        rank.work = percent - waiting
+        baseline = rank.view.baseline
+        before = baseline.sm_activity_pct if baseline is not None else None
+        usual.append(rank.work / (before - waiting) if before is not None and before > 1.5 * waiting else None)
+    _note_usual(ranks, usual)
+
+
+def _weigh_power(ranks: Sequence[Rank], *, alike: bool) -> None:
+    """Power above what waiting takes, as it were at the siblings' clock."""
+    least_w = min(rank.power_w for rank in ranks)
+    clocks = [rank.sm_clock_mhz for rank in ranks if rank.sm_clock_mhz]
+    common_mhz = lower_median(clocks) if len(clocks) == len(ranks) else None
+    usual = []
+    for rank in ranks:
+        gpu, baseline = rank.view.gpu, rank.view.baseline
+        limit_w = gpu.power_limit_default_w or gpu.power_limit_w
+        waiting_w = min(_WAITING_POWER * limit_w, 0.6 * least_w) if limit_w else 0.6 * least_w
+        rank.work = _effort(rank.power_w - waiting_w, rank.sm_clock_mhz, common_mhz if alike else rank.sm_clock_mhz)
+        before_w = baseline.power_w if baseline is not None else None
+        if before_w is None or baseline is None or before_w <= waiting_w:
+            usual.append(None)
+        else:
+            before = _effort(before_w - waiting_w, baseline.sm_clock_mhz, rank.sm_clock_mhz)
+            now = rank.power_w - waiting_w
+            usual.append(now / before)
+    _note_usual(ranks, usual)
+
+
+def _effort(moving_w: float, clock_mhz: float | None, common_mhz: float | None) -> float:
+    """Watts of work at a clock that is not its own."""
+    moving_w = max(1.0, moving_w)
+    return moving_w * (common_mhz / clock_mhz) ** _POWER_BY_CLOCK if clock_mhz and common_mhz else moving_w
+
+
+def _note_usual(ranks: Sequence[Rank], usual: Sequence[float | None]) -> None:
+    if None not in usual:
+        for rank, ratio in zip(ranks, usual, strict=True):
+            rank.usual_work = ratio
+
+
+def _compare_clocks(ranks: Sequence[Rank], *, alike: bool) -> None:
+    clocks = [rank.sm_clock_mhz for rank in ranks if rank.sm_clock_mhz]
+    if len(clocks) < len(ranks):
+        return
+    usual = [_share(rank.sm_clock_mhz, rank.view.baseline and rank.view.baseline.sm_clock_mhz) for rank in ranks]
+    known = [ratio for ratio in usual if ratio is not None]
+    for place, rank in enumerate(ranks):
+        among = clocks[place] / lower_median(clocks[:place] + clocks[place + 1 :]) if alike else None
+        own = usual[place]
+        if own is None or len(known) < len(ranks):
+            rank.clock_ratio = among
+            continue
+        own /= lower_median(known[:place] + known[place + 1 :])
+        # A board that always runs lower than its siblings is slow silicon, no fault.
+        rank.clock_ratio = own if among is None else max(own, among)
+
+
+def _share(value: float | None, whole: float | None) -> float | None:
+    return value / whole if value and whole else None
+
+
+def _bytes_ratio(views: Sequence[GpuView], nvlink: float | None, pcie: float | None) -> float | None:
+    """Now against usual, on the fabric that carries more."""
+    if nvlink is not None and (pcie is None or nvlink >= pcie):
+        now, name = nvlink, "nvlink_bytes_per_s"
+    elif pcie is not None:
+        now, name = pcie, "pcie_bytes_per_s"
+    else:
+        return None
+    before = [getattr(view.baseline, name) for view in views if view.baseline is not None]
+    known = [rate for rate in before if rate]
+    return now / lower_median(known) if len(known) == len(views) else None

@@ -1,0 +1,249 @@
+"""Why a rank is late: only what the board or the host itself says, and only where it is enough to explain the delay."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from gpuwatch_agent.detectors.foreign import foreign_processes, named, sm_share
+from gpuwatch_agent.detectors.lateness import Lateness, nvlink_rate, pcie_rate
+from gpuwatch_agent.detectors.lockstep import WINDOW_S, Rank, Working, lower_median
+from gpuwatch_agent.detectors.window import GpuView, Window
+
+# A throttle that ran for less of the window does not make a rank late.
+_THROTTLED_SHARE = 0.15
+# A cause that explains less than this of the loss is not the cause.
+_EXPLAINS = 0.5
+# A program that takes SMs costs caches and memory traffic too.
+_STORM_ERRORS_PER_S = 1.0
+_ERRORS_WINDOW_S = 60.0
+_LIMIT_LOWERED = 0.97
+_UNEVEN_MEMORY = 0.10
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """Something that is wrong with a late rank."""
+
+    name: str
+    """One word for programs, in the evidence as `cause_kind`."""
+    sentence: str
+    short: str
+    """How it reads after "GPU 5 holds the other 7 back: "."""
+    action: str
+    explains: float
+    """The loss of pace that it may bring by itself."""
+    evidence: dict[str, float | int | str | None] = {}
+
+
+def cause_of(window: Window, group: Working, late: Lateness) -> Cause | None:
+    """The fact that explains the delay best; `None` where none does, which is then said."""
+    if late.sign == "utilization":
+        return _slow_host(late.rank)
+    found = [
+        cause
+        for cause in (
+            _neighbour(window, group, late.rank),
+            _throttle(group, late.rank),
+            _power_limit(group, late.rank),
+            _link(group, late),
+            _other_board(group, late),
+            _memory_errors(late),
+            _uneven_memory(group, late),
+        )
+        if cause is not None and cause.explains >= _EXPLAINS * late.loss
+    ]
+    return max(found, key=lambda cause: cause.explains, default=None)
+
+
+def _clock_loss(rank: Rank) -> float:
+    return max(0.0, 1.0 - rank.clock_ratio) if rank.clock_ratio is not None else 0.0
+
+
+def _clocks(rank: Rank) -> str:
+    most = rank.view.gpu.sm_clock_max_mhz
+    if rank.sm_clock_mhz is None:
+        return "its SM clock is unknown"
+    return f"{rank.sm_clock_mhz:,.0f}{f' of {most:,}' if most else ''} MHz"
+
+
+def _slow_host(rank: Rank) -> Cause:
+    return Cause(
+        name="slow_host",
+        short=f"its host side is slow (busy {rank.utilization_pct:.0f} % of the time while the others spin at 100 %)",
+        sentence="The GPU runs out of work: what feeds this rank on the host is slow.",
+        action="Look at the rank's process with `top -H` and `py-spy dump`: a busy or badly pinned CPU, a data loader, "
+        "swapping, or work that only this rank does (tokenising, logging, sampling).",
+        explains=1.0,
+    )
+
+
+def _throttle(group: Working, rank: Rank) -> Cause | None:
+    view = rank.view
+    thermal = max(view.share(f"throttle_seconds.{reason}", WINDOW_S) or 0.0 for reason in ("sw_thermal", "hw_thermal"))
+    brake = view.share("throttle_seconds.hw_power_brake", WINDOW_S) or 0.0
+    reasons = view.gpu.throttle_reasons or []
+    if "throttle_seconds.sw_thermal" not in _has_counters(view) and (
+        "sw_thermal" in reasons or "hw_thermal" in reasons
+    ):
+        thermal = 1.0
+    if "throttle_seconds.hw_power_brake" not in _has_counters(view) and "hw_power_brake" in reasons:
+        brake = 1.0
+    # A hardware slowdown swallows pulses that the clock reading still counts, so it explains more than the clock shows.
+    explains = 1.15 * _clock_loss(rank) + 0.03
+    if brake >= _THROTTLED_SHARE and brake >= thermal:
+        return Cause(
+            name="power_brake",
+            short=f"the power brake is on, {_clocks(rank)}",
+            sentence="The hardware halves its clocks because the power supply signals an overload (power brake).",
+            action="Check power supplies and cables of the chassis (BMC log), and that no PSU has failed or lost its feed.",
+            explains=explains,
+            evidence={"throttled_share": round(brake, 2)},
+        )
+    if thermal < _THROTTLED_SHARE:
+        return None
+    limit = view.gpu.temperature_slowdown_c
+    degrees = f"{view.gpu.temperature_c:.0f}{f' of {limit:.0f}' if limit else ''} °C" if view.gpu.temperature_c else ""
+    return Cause(
+        name="thermal_throttle",
+        short=f"hot ({degrees}), {_clocks(rank)}" if degrees else f"too hot, {_clocks(rank)}",
+        sentence="It is too hot and lowers its clocks.",
+        action=f"Check fans, airflow and dust at {view.label}'s slot and the inlet temperature; until then cap the group "
+        "at the clock it reaches, or move the job.",
+        explains=explains,
+        evidence={"temperature_c": view.gpu.temperature_c, "throttled_share": round(thermal, 2)},
+    )
+
+
+def _has_counters(view: GpuView) -> frozenset[str]:
+    return frozenset(f"throttle_seconds.{reason}" for reason in view.gpu.throttle_seconds or ())
+
+
+def _power_limit(group: Working, rank: Rank) -> Cause | None:
+    gpu = rank.view.gpu
+    if gpu.power_limit_w is None:
+        return None
+    others = [
+        one.view.gpu.power_limit_w
+        for one in group.ranks
+        if one is not rank and one.view.gpu.power_limit_w is not None and one.view.gpu.name == gpu.name
+    ]
+    usual = lower_median(others) if others else gpu.power_limit_default_w
+    if usual is None or gpu.power_limit_w > _LIMIT_LOWERED * usual:
+        return None
+    return Cause(
+        name="power_limit",
+        short=f"its power limit is {gpu.power_limit_w:,.0f} W where its siblings have {usual:,.0f} W, {_clocks(rank)}",
+        sentence="Its power limit is lower than its siblings'.",
+        action=f"Set it back: `nvidia-smi -i {gpu.index} -pl {usual:.0f}`; find out who lowered it "
+        "(a service at boot, a colleague, the BMC).",
+        explains=1.15 * _clock_loss(rank) + 0.03,
+        evidence={"power_limit_w": gpu.power_limit_w, "siblings_power_limit_w": usual},
+    )
+
+
+def _neighbour(window: Window, group: Working, rank: Rank) -> Cause | None:
+    processes = foreign_processes(window, group.group).get(rank.view.uuid, [])
+    share = sm_share(processes)
+    if not processes or (share is not None and share < 3.0):
+        return None
+    worst = max(processes, key=lambda one: (one.sm_pct or 0.0, one.memory_bytes or 0))
+    takes = f" takes {share:.0f} % of its SMs" if share is not None else " runs there too"
+    return Cause(
+        name="noisy_neighbour",
+        short=f"{named(worst)}{takes}",
+        sentence="Another program runs on the same GPU.",
+        action=f"Move or stop PID {worst.pid}, or give it a GPU of its own (`CUDA_VISIBLE_DEVICES`, MIG, exclusive mode).",
+        explains=1.3 * share / 100.0 + 0.02 if share is not None else 0.3,
+        evidence={"foreign_pid": worst.pid, "foreign_sm_pct": share},
+    )
+
+
+def _link(group: Working, late: Lateness) -> Cause | None:
+    """Where the link itself told, it is the cause; else an odd link on the late rank is the best guess there is."""
+    rank, gpu = late.rank, late.rank.view.gpu
+    others = [one.view.gpu for one in group.ranks if one is not rank]
+    explains = late.loss if late.sign == "link" else 0.5 * late.loss
+    usual, now = _least_rate([pcie_rate(one) for one in others]), pcie_rate(gpu)
+    if group.over_pcie and now and usual and now < 0.95 * usual and gpu.pcie is not None:
+        link = f"PCIe gen {gpu.pcie.gen} ×{gpu.pcie.width}"
+        other = next(one.pcie for one in others if one.pcie is not None and pcie_rate(one) == usual)
+        return Cause(
+            name="pcie_link",
+            short=f"its PCIe link runs at gen {gpu.pcie.gen} ×{gpu.pcie.width} where its siblings have "
+            f"gen {other.gen} ×{other.width}",
+            sentence=f"Its PCIe link is degraded ({link}).",
+            action="Reseat the card and its riser, check the slot's lanes in the BIOS and `dmesg | grep -i aer`; "
+            "a reboot trains the link anew.",
+            explains=explains,
+            evidence={"pcie_gen": gpu.pcie.gen, "pcie_width": gpu.pcie.width},
+        )
+    usual, now = _least_rate([nvlink_rate(one) for one in others]), nvlink_rate(gpu)
+    if now and usual and now < 0.95 * usual and gpu.nvlink is not None:
+        return Cause(
+            name="nvlink_down",
+            short=f"only {gpu.nvlink.active} of its {gpu.nvlink.total} NVLinks are up",
+            sentence="NVLinks of it are down.",
+            action="See `nvidia-smi nvlink -s` and the Xids in `dmesg`; a GPU reset brings a link back, "
+            "one that fails again means a board, bridge or switch to exchange.",
+            explains=explains,
+            evidence={"nvlink_active": gpu.nvlink.active, "nvlink_total": gpu.nvlink.total},
+        )
+    return None
+
+
+def _least_rate(rates: Sequence[float | None]) -> float | None:
+    known = [rate for rate in rates if rate]
+    return lower_median(known) if known else None
+
+
+def _other_board(group: Working, late: Lateness) -> Cause | None:
+    name = late.rank.view.gpu.name
+    others = [one.view.gpu.name for one in group.ranks if one is not late.rank]
+    if group.alike or not name or others.count(name) * 2 >= len(others):
+        return None
+    usual = max(set(others), key=others.count)
+    return Cause(
+        name="slower_board",
+        short=f"it is the slower board ({name} among {usual})",
+        sentence="It is another model than its siblings, and slower.",
+        action="Keep boards of one model in a group, or give this one a group of its own.",
+        explains=late.loss,
+    )
+
+
+def _memory_errors(late: Lateness) -> Cause | None:
+    view = late.rank.view
+    rate = max(
+        (view.increase(f"{name}", _ERRORS_WINDOW_S) or 0.0) / min(_ERRORS_WINDOW_S, 60.0)
+        for name in ("ecc.corrected_volatile", "ecc.corrected")
+    )
+    remapped = view.increase("remapped_rows.corrected", _ERRORS_WINDOW_S) or 0.0
+    if rate < _STORM_ERRORS_PER_S and remapped < 1:
+        return None
+    return Cause(
+        name="memory_errors",
+        short=f"its memory corrects {rate:,.0f} errors a second",
+        sentence="A storm of corrected memory errors slows it.",
+        action="Drain the node and reset the GPU so that bad rows are remapped; if it comes back, return the board.",
+        explains=0.6 * late.loss,
+        evidence={"corrected_errors_per_s": round(rate, 1)},
+    )
+
+
+def _uneven_memory(group: Working, late: Lateness) -> Cause | None:
+    gpu = late.rank.view.gpu
+    others = [one.view.gpu.memory_used_bytes for one in group.ranks if one is not late.rank]
+    known = [used for used in others if used is not None]
+    if gpu.memory_used_bytes is None or not gpu.memory_total_bytes or not known:
+        return None
+    more = gpu.memory_used_bytes - lower_median(known)
+    if more < _UNEVEN_MEMORY * gpu.memory_total_bytes:
+        return None
+    return Cause(
+        name="uneven_shards",
+        short=f"it holds {more / 2**30:.1f} GiB more than its siblings",
+        sentence="It holds notably more of the model than its siblings.",
+        action="Check how the model is split (embedding and head layers, experts, `--tensor-split`), and what else "
+        "holds memory there.",
+        explains=0.55 * late.loss,
+        evidence={"memory_above_siblings_bytes": int(more)},
+    )
