@@ -57,7 +57,11 @@ def _uncorrected(view: GpuView, errors: int, within_s: float) -> Suspicion:
     ecc, verdict = view.gpu.ecc, asks_for(view.gpu)
     asked = f" The driver asks to {verdict.asked}." if verdict is not None else ""
     last = min(
-        (ago for name in ("ecc.uncorrected_volatile", "ecc.uncorrected") if (ago := view.tally.grew_s_ago(name)) is not None),
+        (
+            ago
+            for name in ("ecc.uncorrected_volatile", "ecc.uncorrected")
+            if (ago := view.tally.grew_s_ago(name)) is not None
+        ),
         default=None,
     )
     return Suspicion(
@@ -91,7 +95,10 @@ def _not_reset_since(view: GpuView, errors: int) -> Suspicion:
         gpus=[view.index],
         summary=f"{view.label} had {counted(errors, 'uncorrected memory error')} before gpuwatch looked, and no reset since.",
         cause="The count begins anew with each reset, so the errors came after the last one.",
-        evidence={"uncorrected_since_reset": errors, "uncorrected_ever": view.gpu.ecc.uncorrected if view.gpu.ecc else None},
+        evidence={
+            "uncorrected_since_reset": errors,
+            "uncorrected_ever": view.gpu.ecc.uncorrected if view.gpu.ecc else None,
+        },
         action="Reset it when it is next free; look in `dmesg` for Xids 48, 63, 94 or 95 to learn when it was.",
     )
 

@@ -4,10 +4,12 @@ from msgspec import Meta
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.window import GpuView, Window
-from gpuwatch_agent.model.errors import GpuNeedsResetError
+from gpuwatch_agent.model.errors import GpuLostError, GpuNeedsResetError
 
 _OFF_THE_BUS = 79
 _WANTS_RESET = GpuNeedsResetError().message
+# The row's sentence says what to do as well; a finding has a place of its own for that.
+_ADVICE = (GpuLostError().action, GpuNeedsResetError().action)
 
 
 class GpuLostSettings(DetectorSettings, frozen=True, kw_only=True):
@@ -63,9 +65,14 @@ def _suspicion(view: GpuView) -> Suspicion:
 
 def _cause(view: GpuView, resettable: bool) -> str | None:
     """A GPU can leave the bus without any Xid, so their lack is told as well."""
+    problem = view.gpu.problem or ""
+    for advice in _ADVICE:
+        problem = problem.replace(advice, "").strip()
     codes = [xid.code for xid in view.gpu.xids or ()]
     if _OFF_THE_BUS in codes:
         return f"Xid {_OFF_THE_BUS}: it has fallen off the PCIe bus."
     if codes:
-        return f"Xid {', '.join(map(str, codes))} came before. {view.gpu.problem or ''}".strip()
-    return view.gpu.problem if resettable or view.gpu.xids is None else f"{view.gpu.problem or ''} No Xid was seen.".strip()
+        return f"{problem} Xid {', '.join(map(str, codes))} came before.".strip()
+    if resettable or view.gpu.xids is None:
+        return problem or None
+    return f"{problem} No Xid was seen.".strip()

@@ -3,6 +3,26 @@
 from typing import Any
 
 from gpuwatch_agent.detectors.base import Detector
+from gpuwatch_agent.detectors.ecc_uncorrected import EccUncorrectedDetector
+from gpuwatch_agent.detectors.fabric_error import FabricErrorDetector
 from gpuwatch_agent.detectors.gpu_lost import GpuLostDetector
+from gpuwatch_agent.detectors.gpu_stale import GpuStaleDetector
+from gpuwatch_agent.detectors.nvlink_down import NvlinkDownDetector
+from gpuwatch_agent.detectors.nvlink_errors import NvlinkErrorsDetector
+from gpuwatch_agent.detectors.pcie_degraded import PcieDegradedDetector
+from gpuwatch_agent.detectors.pcie_errors import PcieErrorsDetector
+from gpuwatch_agent.detectors.row_remap import RowRemapDetector
+from gpuwatch_agent.detectors.xid import XidDetector
 
-DETECTORS: tuple[Detector[Any], ...] = (GpuLostDetector(),)
+DETECTORS: tuple[Detector[Any], ...] = (
+    GpuLostDetector(),
+    GpuStaleDetector(),
+    XidDetector(),
+    EccUncorrectedDetector(),
+    RowRemapDetector(),
+    FabricErrorDetector(),
+    NvlinkDownDetector(),
+    NvlinkErrorsDetector(),
+    PcieErrorsDetector(),
+    PcieDegradedDetector(),
+)

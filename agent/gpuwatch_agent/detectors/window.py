@@ -22,9 +22,7 @@ MIN_COVERAGE = 0.5
 class GpuView:
     """One GPU: its newest row, and its series by the names in `model/metrics.py`."""
 
-    def __init__(
-        self, gpu: Gpu, history: History, baseline: BusyBaseline | None, tally: GpuTally = NOTHING
-    ) -> None:
+    def __init__(self, gpu: Gpu, history: History, baseline: BusyBaseline | None, tally: GpuTally = NOTHING) -> None:
         self.gpu = gpu
         self.tally = tally
         """What the series do not hold: steps of error counters, Xids, the NVLinks that were up."""
@@ -110,9 +108,7 @@ class Window:
         self.watched_s = watched_s
         """For how long this agent has been watching."""
         known, tallied = baselines or {}, tallies or {}
-        self.gpus = [
-            GpuView(gpu, history, known.get(gpu.uuid), tallied.get(gpu.uuid, NOTHING)) for gpu in frame.gpus
-        ]
+        self.gpus = [GpuView(gpu, history, known.get(gpu.uuid), tallied.get(gpu.uuid, NOTHING)) for gpu in frame.gpus]
         self.groups: list[Group] = groups_of(frame.gpus, declared_groups or {})
         self._by_uuid = {view.uuid: view for view in self.gpus}
 

@@ -81,12 +81,13 @@ def _suspicion(window: Window, view: GpuView, xid: Xid, entry: XidEntry, setting
     in_an_hour = view.tally.growth(f"xid.{xid.code}", HORIZON_S)
     severity: Severity = entry.severity
     cause, action = entry.meaning, entry.action
-    if entry.kind == "application":
-        severity = "info"
-        if in_an_hour >= settings.application_repeats and not _elsewhere_too(window, view, xid.code, in_an_hour):
-            severity = "warning"
-            cause = f"{cause} It comes again and again on this GPU and on no other: same program, or the GPU?"
-            action = "Run another program on this GPU and the same program on another GPU; whom the Xid follows is to blame."
+    repeats = entry.kind == "application" and in_an_hour >= settings.application_repeats
+    if severity == "info" and repeats and not _elsewhere_too(window, view, xid.code, in_an_hour):
+        severity = "warning"
+        cause = f"{cause} It comes again and again on this GPU and on no other: same program, or the GPU?"
+        action = (
+            "Run another program on this GPU and the same program on another GPU: whom the Xid follows is to blame."
+        )
     ago = view.tally.grew_s_ago(f"xid.{xid.code}") or 0.0
     often = f", {counted(in_an_hour, 'time')} within an hour" if in_an_hour > 1 else ""
     return Suspicion(
