@@ -12,6 +12,7 @@ from gpuwatch_agent.detectors.base import Detector, DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baseline
 from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.detectors.scores import imbalance_scores
+from gpuwatch_agent.detectors.tallies import Tallies
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import Finding, FindingEvent
@@ -56,6 +57,7 @@ class Engine:
         self._declared = config.groups
         self._detectors = [(one, _settings_for(one, config)) for one in detectors]
         self._cases: dict[tuple[str, str], _Case] = {}
+        self._tallies = Tallies()
         self._baselines: dict[str, BusyBaseline] = {}
         self._baselines_at: float | None = None
         self._started_at: float | None = None
@@ -103,6 +105,7 @@ class Engine:
             watched_s=now - (self._started_at if self._started_at is not None else now),
             baselines=self._baselines,
             declared_groups=self._declared,
+            tallies=self._tallies.take(frame, now),
         )
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:

@@ -3,16 +3,34 @@
 from typing import Any
 
 from gpuwatch_agent.detectors.base import Detector
+from gpuwatch_agent.detectors.ecc_uncorrected import EccUncorrectedDetector
+from gpuwatch_agent.detectors.fabric_error import FabricErrorDetector
 from gpuwatch_agent.detectors.gpu_lost import GpuLostDetector
+from gpuwatch_agent.detectors.gpu_stale import GpuStaleDetector
 from gpuwatch_agent.detectors.memory_imbalance import MemoryImbalanceDetector
 from gpuwatch_agent.detectors.noisy_neighbour import NoisyNeighbourDetector
+from gpuwatch_agent.detectors.nvlink_down import NvlinkDownDetector
+from gpuwatch_agent.detectors.nvlink_errors import NvlinkErrorsDetector
+from gpuwatch_agent.detectors.pcie_degraded import PcieDegradedDetector
+from gpuwatch_agent.detectors.pcie_errors import PcieErrorsDetector
+from gpuwatch_agent.detectors.row_remap import RowRemapDetector
 from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
 from gpuwatch_agent.detectors.tp_stalled import TpStalledDetector
+from gpuwatch_agent.detectors.xid import XidDetector
 
 DETECTORS: tuple[Detector[Any], ...] = (
     GpuLostDetector(),
+    GpuStaleDetector(),
+    XidDetector(),
+    EccUncorrectedDetector(),
+    RowRemapDetector(),
+    NvlinkDownDetector(),
+    NvlinkErrorsDetector(),
+    FabricErrorDetector(),
+    PcieDegradedDetector(),
+    PcieErrorsDetector(),
     TpStalledDetector(),
     TpImbalanceDetector(),
-    NoisyNeighbourDetector(),
     MemoryImbalanceDetector(),
+    NoisyNeighbourDetector(),
 )

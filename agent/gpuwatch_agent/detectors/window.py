@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from gpuwatch_agent.detectors.baseline import BusyBaseline
 from gpuwatch_agent.detectors.groups import Group, groups_of
+from gpuwatch_agent.detectors.tallies import NOTHING, GpuTally
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
@@ -21,8 +22,10 @@ MIN_COVERAGE = 0.5
 class GpuView:
     """One GPU: its newest row, and its series by the names in `model/metrics.py`."""
 
-    def __init__(self, gpu: Gpu, history: History, baseline: BusyBaseline | None) -> None:
+    def __init__(self, gpu: Gpu, history: History, baseline: BusyBaseline | None, tally: GpuTally = NOTHING) -> None:
         self.gpu = gpu
+        self.tally = tally
+        """What the series do not hold: steps of error counters, Xids, the NVLinks that were up."""
         self.baseline = baseline
         """What it is like when it works, from the hour before; `None` until it has worked for a while."""
         self._history = history
@@ -99,12 +102,13 @@ class Window:
         watched_s: float,
         baselines: Mapping[str, BusyBaseline] | None = None,
         declared_groups: Mapping[str, Sequence[int]] | None = None,
+        tallies: Mapping[str, GpuTally] | None = None,
     ) -> None:
         self.frame = frame
         self.watched_s = watched_s
         """For how long this agent has been watching."""
-        known = baselines or {}
-        self.gpus = [GpuView(gpu, history, known.get(gpu.uuid)) for gpu in frame.gpus]
+        known, tallied = baselines or {}, tallies or {}
+        self.gpus = [GpuView(gpu, history, known.get(gpu.uuid), tallied.get(gpu.uuid, NOTHING)) for gpu in frame.gpus]
         self.groups: list[Group] = groups_of(frame.gpus, declared_groups or {})
         self._by_uuid = {view.uuid: view for view in self.gpus}
         self.memo: dict[str, object] = {}
