@@ -4,5 +4,13 @@ from typing import Any
 
 from gpuwatch_agent.detectors.base import Detector
 from gpuwatch_agent.detectors.gpu_lost import GpuLostDetector
+from gpuwatch_agent.detectors.idle_allocation import IdleAllocationDetector
+from gpuwatch_agent.detectors.mixed_hardware import MixedHardwareDetector
+from gpuwatch_agent.detectors.slow_placement import SlowPlacementDetector
 
-DETECTORS: tuple[Detector[Any], ...] = (GpuLostDetector(),)
+DETECTORS: tuple[Detector[Any], ...] = (
+    GpuLostDetector(),
+    MixedHardwareDetector(),
+    SlowPlacementDetector(),
+    IdleAllocationDetector(),
+)

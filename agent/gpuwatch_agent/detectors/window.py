@@ -13,6 +13,7 @@ from gpuwatch_agent.detectors.groups import Group, groups_of
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
+from gpuwatch_agent.model.topology import Topology
 
 # Below this share of readings in a stretch of time, what they say is not said.
 MIN_COVERAGE = 0.5
@@ -99,10 +100,14 @@ class Window:
         watched_s: float,
         baselines: Mapping[str, BusyBaseline] | None = None,
         declared_groups: Mapping[str, Sequence[int]] | None = None,
+        topology: Callable[[], Topology | None] = lambda: None,
     ) -> None:
         self.frame = frame
         self.watched_s = watched_s
         """For how long this agent has been watching."""
+        self.lasted_s: Mapping[str, float] = {}
+        """For how long each suspicion of the detector that is asked has lasted, by its key."""
+        self._topology = topology
         known = baselines or {}
         self.gpus = [GpuView(gpu, history, known.get(gpu.uuid)) for gpu in frame.gpus]
         self.groups: list[Group] = groups_of(frame.gpus, declared_groups or {})
@@ -112,6 +117,11 @@ class Window:
     def wall(self) -> float:
         """Unix seconds of the newest frame."""
         return self.frame.taken_at
+
+    @property
+    def topology(self) -> Topology | None:
+        """How the GPUs are wired, where that is known; it costs something to draw up, so ask only when it matters."""
+        return self._topology()
 
     @property
     def uptime_s(self) -> float | None:
