@@ -46,7 +46,7 @@ class Agent:
         self._published_at: float | None = None
         self.hub = FrameHub()
         self.history = History(seconds=config.history.seconds)
-        self.findings = Engine(config, self.history)
+        self.findings = Engine(config, self.history, topology=self.topology)
 
     async def run(self) -> None:
         """Sample and publish until cancelled."""

@@ -12,6 +12,7 @@ from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
+from gpuwatch_agent.model.topology import Topology
 
 START = 1_795_176_000.0
 Change = Callable[[Gpu, int], Gpu]
@@ -26,12 +27,13 @@ class Story:
         detectors: Sequence[Detector[Any]],
         findings: Mapping[str, dict[str, Any]] | None = None,
         groups: Mapping[str, list[int]] | None = None,
+        topology: Callable[[], Topology | None] = lambda: None,
     ) -> None:
         self.gpus = list(gpus)
         self.seconds = 0
         self.history = History()
         config = Config(findings=dict(findings or {}), groups=dict(groups or {}))
-        self.engine = Engine(config, self.history, detectors=detectors)
+        self.engine = Engine(config, self.history, detectors=detectors, topology=topology)
         self.frame = Frame(node="n", taken_at=START, simulated=True, gpus=self.gpus)
 
     def passes(self, seconds: int, change: Change = lambda gpu, _: gpu) -> list[Finding]:

@@ -14,6 +14,7 @@ from gpuwatch_agent.model.process import Process
 Number = TypeVar("Number", int, float)
 
 COMMAND_CHARACTERS = 4096
+VISIBLE_GPUS_CHARACTERS = 1024
 STRAY_CONTEXT_BYTES = 1 << 30
 """A rank that touched another GPU by mistake leaves a context of some hundred MiB there."""
 NOT_A_WORKLOAD = frozenset({"nvidia-cuda-mps-server", "nvidia-cuda-mps-control"})
@@ -106,6 +107,7 @@ def _row(one: GpuProcess, facts: Mapping[int, ProcessFacts], membership: Members
         kind=one.kind,
         started_at=known.started_at,
         gpu_instance=one.gpu_instance,
+        visible_gpus=_visible_gpus(one.pid, facts),
     )
 
 
@@ -126,6 +128,15 @@ def _slurm_job(pid: int, facts: Mapping[int, ProcessFacts]) -> str | None:
         job = (known.environ or {}).get("SLURM_JOB_ID")
         if job and job.isascii() and job.isdigit():
             return job
+    return None
+
+
+def _visible_gpus(pid: int, facts: Mapping[int, ProcessFacts]) -> str | None:
+    """Engines write their titles over their environment, so it is looked for in their ancestors' too."""
+    for known in islice(_line(pid, facts), ANCESTOR_LEVELS + 1):
+        value = (known.environ or {}).get("CUDA_VISIBLE_DEVICES")
+        if value is not None:
+            return printable(value[:VISIBLE_GPUS_CHARACTERS])
     return None
 
 

@@ -17,8 +17,10 @@ from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import Finding, FindingEvent
 from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.topology import Topology
 
 _BASELINES_EVERY_S = 60.0
+_TOPOLOGY_EVERY_S = 60.0
 _EVENTS_KEPT = 1000
 # The series have one value a second: looking more often would see nothing new.
 _EVERY_S = 0.9
@@ -49,8 +51,12 @@ class Engine:
         detectors: Sequence[Detector[Any]] = DETECTORS,
         on_event: Callable[[FindingEvent], None] = lambda _: None,
         patience: float = 1.0,
+        topology: Callable[[], Topology | None] = lambda: None,
     ) -> None:
         """`patience` scales how long suspicions must last: `gpuwatch check` has only seconds to look."""
+        self._ask_topology = topology
+        self._topology: Topology | None = None
+        self._topology_at: float | None = None
         self._history = history
         self._on_event = on_event
         self._patience = patience
@@ -106,11 +112,19 @@ class Engine:
             baselines=self._baselines,
             declared_groups=self._declared,
             tallies=self._tallies.take(frame, now),
+            topology=lambda: self._wiring(now),
         )
+
+    def _wiring(self, now: float) -> Topology | None:
+        """Asked for at most once a minute, and only when a detector wants it."""
+        if self._topology is None or self._topology_at is None or now - self._topology_at >= _TOPOLOGY_EVERY_S:
+            self._topology, self._topology_at = self._ask_topology(), now
+        return self._topology
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
         kind = detector.kind
         raised = frozenset(key for (of, key), case in self._cases.items() if of == kind and case.raised_at is not None)
+        window.lasted_s = {key: now - case.first_at for (of, key), case in self._cases.items() if of == kind}
         try:
             suspicions = detector.detect(window, settings, raised)
             self.errors.pop(kind, None)

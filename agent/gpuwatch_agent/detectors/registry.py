@@ -7,13 +7,16 @@ from gpuwatch_agent.detectors.ecc_uncorrected import EccUncorrectedDetector
 from gpuwatch_agent.detectors.fabric_error import FabricErrorDetector
 from gpuwatch_agent.detectors.gpu_lost import GpuLostDetector
 from gpuwatch_agent.detectors.gpu_stale import GpuStaleDetector
+from gpuwatch_agent.detectors.idle_allocation import IdleAllocationDetector
 from gpuwatch_agent.detectors.memory_imbalance import MemoryImbalanceDetector
+from gpuwatch_agent.detectors.mixed_hardware import MixedHardwareDetector
 from gpuwatch_agent.detectors.noisy_neighbour import NoisyNeighbourDetector
 from gpuwatch_agent.detectors.nvlink_down import NvlinkDownDetector
 from gpuwatch_agent.detectors.nvlink_errors import NvlinkErrorsDetector
 from gpuwatch_agent.detectors.pcie_degraded import PcieDegradedDetector
 from gpuwatch_agent.detectors.pcie_errors import PcieErrorsDetector
 from gpuwatch_agent.detectors.row_remap import RowRemapDetector
+from gpuwatch_agent.detectors.slow_placement import SlowPlacementDetector
 from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
 from gpuwatch_agent.detectors.tp_stalled import TpStalledDetector
 from gpuwatch_agent.detectors.xid import XidDetector
@@ -33,4 +36,7 @@ DETECTORS: tuple[Detector[Any], ...] = (
     TpImbalanceDetector(),
     MemoryImbalanceDetector(),
     NoisyNeighbourDetector(),
+    SlowPlacementDetector(),
+    MixedHardwareDetector(),
+    IdleAllocationDetector(),
 )

@@ -14,6 +14,7 @@ from gpuwatch_agent.detectors.tallies import NOTHING, GpuTally
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
+from gpuwatch_agent.model.topology import Topology
 
 # Below this share of readings in a stretch of time, what they say is not said.
 MIN_COVERAGE = 0.5
@@ -103,10 +104,14 @@ class Window:
         baselines: Mapping[str, BusyBaseline] | None = None,
         declared_groups: Mapping[str, Sequence[int]] | None = None,
         tallies: Mapping[str, GpuTally] | None = None,
+        topology: Callable[[], Topology | None] = lambda: None,
     ) -> None:
         self.frame = frame
         self.watched_s = watched_s
         """For how long this agent has been watching."""
+        self.lasted_s: Mapping[str, float] = {}
+        """For how long each suspicion of the detector that is asked has lasted, by its key."""
+        self._topology = topology
         known, tallied = baselines or {}, tallies or {}
         self.gpus = [GpuView(gpu, history, known.get(gpu.uuid), tallied.get(gpu.uuid, NOTHING)) for gpu in frame.gpus]
         self.groups: list[Group] = groups_of(frame.gpus, declared_groups or {})
@@ -118,6 +123,11 @@ class Window:
     def wall(self) -> float:
         """Unix seconds of the newest frame."""
         return self.frame.taken_at
+
+    @property
+    def topology(self) -> Topology | None:
+        """How the GPUs are wired, where that is known; it costs something to draw up, so ask only when it matters."""
+        return self._topology()
 
     @property
     def uptime_s(self) -> float | None:

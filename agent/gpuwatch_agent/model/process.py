@@ -26,5 +26,7 @@ class Process(Struct, frozen=True, kw_only=True, gc=False):
     started_at: float | None = None
     gpu_instance: int | None = None
     """The MIG GPU instance the process lives in."""
+    visible_gpus: str | None = None
+    """What CUDA_VISIBLE_DEVICES says for it: in its own environment, else in the nearest ancestor's that has it."""
     visible: bool = True
     """False where the PID can't be seen from here: another PID namespace, or gone since."""
