@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from gpuwatch.checking import Eyes, LocalEyes, NotJudged, RemoteEyes, Seen, SeenFinding, looks_for, watch
+from gpuwatch.checking import Eyes, LocalEyes, NotJudged, RemoteEyes, Seen, looks_for, watch
 from gpuwatch.cli.status import write_json
 from gpuwatch.cli.terminal import look
 from gpuwatch.source import command_config, open_source

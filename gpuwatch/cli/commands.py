@@ -16,7 +16,9 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("status", "gpuwatch.cli.status", "this node's GPUs in one table, or as JSON"),
     Command("topo", "gpuwatch.cli.topo", "how the GPUs are wired: NVLink, PCIe, NUMA"),
-    Command("check", "gpuwatch.cli.check", "watch for some seconds and judge: for prologs, probes and Nagios", bad_usage=3),
+    Command(
+        "check", "gpuwatch.cli.check", "watch for some seconds and judge: for prologs, probes and Nagios", bad_usage=3
+    ),
     Command("agent", "gpuwatch.cli.agent", "serve this node's GPUs over HTTP, for dashboards and scripts"),
     Command("sims", "gpuwatch.cli.sims", "list the simulated machines that --sim takes"),
 )

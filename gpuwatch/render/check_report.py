@@ -59,7 +59,9 @@ def headline_of(report: CheckReport) -> str:
     watched = span_of_time(report.watched_s)
     if not report.findings:
         boards = _plain(boards_in_words(report.gpus))
-        return cut(f"{head}{gpus} ({boards}) on {_plain(report.node or '?')}, nothing found in {watched}", LONGEST_HEADLINE)
+        return cut(
+            f"{head}{gpus} ({boards}) on {_plain(report.node or '?')}, nothing found in {watched}", LONGEST_HEADLINE
+        )
     worst, *others = report.findings
     tail = f" ({_counts(others)}; {gpus})" if others else f" ({gpus})"
     over = " (over now)" if worst.over else ""

@@ -98,8 +98,12 @@ def _worst_finding(frame: Frame, width: int) -> list[Line]:
         line: Line = [Span("   and", "dim")]
         for kind, count in counts.items():
             if count:
-                line += [Span(" "), Span(SIGNS[kind], kind), Span(f" {count} {kind}", kind if kind != "info" else "dim")]
-        lines.append([*line, Span(": `gpuwatch check` tells all of them", "dim")])
+                line += [
+                    Span(" "),
+                    Span(SIGNS[kind], kind),
+                    Span(f" {count} {kind}", kind if kind != "info" else "dim"),
+                ]
+        lines.append([*line, Span(": `gpuwatch check` tells them", "dim")])
     return lines
 
 
