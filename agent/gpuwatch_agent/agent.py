@@ -119,7 +119,14 @@ def run_agent(config: Config, *, mounts: Mounts = lambda _: ()) -> int:
 
     async def serve() -> None:
         agent = Agent(config)
-        app = create_app(agent.hub, agent.history, agent.topology, settings, mounts(agent.hub))
+        app = create_app(
+            agent.hub,
+            agent.history,
+            agent.topology,
+            settings,
+            mounts(agent.hub),
+            finding_events=lambda: agent.findings.events,
+        )
         server = Server(app, settings)
         server.bind()
         stop = asyncio.Event()

@@ -120,9 +120,9 @@ def _evidence(evidence: Mapping[str, float | int | str | None]) -> str:
 
 
 def _value(value: float | str) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 10000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, str):
+        return value
+    return f"{value:,.4g}" if value % 1 and abs(value) < 10000 else f"{value:,.0f}"
 
 
 def _footnotes(report: CheckReport, width: int) -> list[Line]:
