@@ -7,23 +7,27 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from gpuwatch_agent.config import Config
+from gpuwatch_agent.config import Config, NotifySection
 from gpuwatch_agent.detectors.engine import Engine
 from gpuwatch_agent.hardware.base import Placement
 from gpuwatch_agent.hardware.host import node_name
 from gpuwatch_agent.history import History
 from gpuwatch_agent.hub import FrameHub
 from gpuwatch_agent.ledger import Ledger
+from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.frame import Cost, Frame
 from gpuwatch_agent.model.topology import Topology
 from gpuwatch_agent.own_cost import OwnCost
 from gpuwatch_agent.sampling.supervisor import Supervisor
 from gpuwatch_agent.sampling.wire import Message, Placed, Sampled, XidSeen, XidWatched
 from gpuwatch_agent.topology import build_topology
+
+if TYPE_CHECKING:
+    from gpuwatch_agent.notify.notifier import Notifier
 
 
 class Agent:
@@ -35,18 +39,26 @@ class Agent:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        notifier: "Notifier | None" = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._node = node_name()
         self._ledger = Ledger(clock, wall_clock)
         self._placements: dict[int, Placement] = {}
-        self._supervisor = Supervisor(config, self._on_message, clock)
+        # The sampler needs no addresses of ours.
+        self._supervisor = Supervisor(structs.replace(config, notify=NotifySection()), self._on_message, clock)
+        self._notifier = notifier
         self._own_cost = OwnCost(clock)
         self._published_at: float | None = None
         self.hub = FrameHub()
         self.history = History(seconds=config.history.seconds)
-        self.findings = Engine(config, self.history, topology=self.topology)
+        self.findings = Engine(
+            config,
+            self.history,
+            on_event=notifier.note if notifier is not None else _nobody,
+            topology=self.topology,
+        )
 
     async def run(self) -> None:
         """Sample and publish until cancelled."""
@@ -92,7 +104,10 @@ class Agent:
         self._published_at = self._clock()
         frame = structs.replace(frame, agent=self._cost(frame.agent))
         self.history.append(frame, self._published_at)
-        self.hub.publish(self.findings.judge(frame, self._published_at))
+        judged = self.findings.judge(frame, self._published_at)
+        if self._notifier is not None:
+            self._notifier.tick(judged)
+        self.hub.publish(judged)
 
     def _cost(self, sampled: Cost | None) -> Cost:
         usage = self._own_cost.usage(self._supervisor.pid)
@@ -104,7 +119,21 @@ class Agent:
             sampler_cpu_pct=usage.sampler_cpu_pct,
             sampler_memory_bytes=usage.sampler_memory_bytes,
             sampler_restarts=self._supervisor.restarts,
+            notifications=self._notifier.accounts() if self._notifier is not None else [],
         )
+
+
+def _nobody(_event: FindingEvent) -> None:
+    """Who listens to findings where nobody is to be told."""
+
+
+def _notifier(config: Config) -> "Notifier | None":
+    """Who tells people; an agent that tells nobody does not load it."""
+    if not (config.notify.urls or config.notify.webhook):
+        return None
+    from gpuwatch_agent.notify.notifier import make_notifier
+
+    return make_notifier(config.notify, time.monotonic)
 
 
 Mounts = Callable[[FrameHub], Sequence[tuple[str, Any]]]
@@ -117,16 +146,26 @@ def run_agent(config: Config, *, mounts: Mounts = lambda _: ()) -> int:
     from gpuwatch_agent.api.settings import settings_from
 
     settings = settings_from(config.agent, interval_s=config.sampling.interval_s)
+    notifier = _notifier(config)
 
     async def serve() -> None:
-        agent = Agent(config)
-        app = create_app(agent.hub, agent.history, agent.topology, settings, mounts(agent.hub))
+        agent = Agent(config, notifier=notifier)
+        app = create_app(
+            agent.hub,
+            agent.history,
+            agent.topology,
+            settings,
+            mounts(agent.hub),
+            finding_events=lambda: agent.findings.events,
+        )
         server = Server(app, settings)
         server.bind()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        if notifier is not None:
+            notifier.start()
         running = asyncio.create_task(agent.run())
         running.add_done_callback(lambda _: stop.set())
         print(f"gpuwatch agent: listening on {server.url}", file=sys.stderr, flush=True)  # noqa: T201  # for who started it
@@ -137,5 +176,9 @@ def run_agent(config: Config, *, mounts: Mounts = lambda _: ()) -> int:
             with contextlib.suppress(asyncio.CancelledError):
                 await running
 
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    finally:
+        if notifier is not None:
+            notifier.end()
     return os.EX_OK

@@ -6,7 +6,7 @@ the file's keys, the environment's names, what is said of a wrong value, and doc
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -128,6 +128,47 @@ class HardwareSection(Struct, frozen=True, kw_only=True):
     ] = "/dev/kmsg"
 
 
+class NotifySection(Struct, frozen=True, kw_only=True):
+    """Who is told of findings, where no Prometheus does it. `gpuwatch notify --test` tries it out."""
+
+    urls: Annotated[
+        list[str],
+        Meta(
+            description="Addresses as Apprise writes them: Slack, Discord, ntfy, mail and a hundred more. Takes the extra "
+            "`notify`. They hold secrets: they are never shown, and the file should be its owner's alone.",
+            extra={"allowed": 'a list of Apprise URLs, as ["ntfy://topic"]', "secret": True},
+        ),
+    ] = []
+    webhook: Annotated[
+        str | None,
+        Meta(
+            description="Gets every message as JSON by POST.",
+            extra={"allowed": "an http:// or https:// URL", "pattern": r"https?://[^\s/]+(/\S*)?", "secret": True},
+        ),
+    ] = None
+    min_severity: Annotated[
+        Literal["info", "warning", "critical"],
+        Meta(description="What is below is not told.", extra={"allowed": '"info", "warning" or "critical"'}),
+    ] = "warning"
+    quiet_kinds: Annotated[
+        list[str],
+        Meta(
+            description="Kinds of findings that are never told.",
+            extra={"allowed": 'a list of kinds, as ["power_throttle"]'},
+        ),
+    ] = []
+    group_s: Annotated[
+        float, Meta(description="Findings within so many seconds go out as one message.", ge=0, le=3600)
+    ] = 30.0
+    repeat_every_s: Annotated[
+        float, Meta(description="How often what lasts is told again; 0 for never.", ge=0, le=604800)
+    ] = 14400.0
+    most_per_hour: Annotated[
+        int, Meta(description="More messages than this are held back and told as one.", ge=1, le=3600)
+    ] = 20
+    timeout_s: Annotated[float, Meta(description="How long one POST to the webhook may take.", ge=0.1, le=120)] = 10.0
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that can be set, by section."""
 
@@ -136,6 +177,7 @@ class Config(Struct, frozen=True, kw_only=True):
     history: HistorySection = HistorySection()
     collectors: CollectorsSection = CollectorsSection()
     hardware: HardwareSection = HardwareSection()
+    notify: NotifySection = NotifySection()
     groups: dict[str, list[int]] = {}
     """Declared groups of GPUs that work in step, by name; they override what is inferred."""
     findings: dict[str, dict[str, Any]] = {}

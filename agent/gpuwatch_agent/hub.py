@@ -8,26 +8,15 @@ from time import monotonic
 
 import msgspec
 
-from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.frame import Frame
 
 _encoder = msgspec.json.Encoder()
 
 
-class FindingsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The findings of the newest frame."""
-
-    schema: int = 1
-    node: str
-    taken_at: float
-    simulated: bool
-    findings: list[Finding]
-
-
 class Published:
     """One frame with its bytes, each form made on first use and then shared by all readers."""
 
-    __slots__ = ("_event", "_findings", "_gzipped", "_json", "at_monotonic", "frame", "sequence")
+    __slots__ = ("_event", "_gzipped", "_json", "at_monotonic", "frame", "sequence")
 
     def __init__(self, frame: Frame, sequence: int, at_monotonic: float) -> None:
         self.frame = frame
@@ -36,7 +25,6 @@ class Published:
         self._json: bytes | None = None
         self._gzipped: bytes | None = None
         self._event: bytes | None = None
-        self._findings: bytes | None = None
 
     @property
     def json(self) -> bytes:
@@ -58,18 +46,6 @@ class Published:
         if self._event is None:
             self._event = b"id: %d\ndata: %b\n\n" % (self.sequence, self.json)
         return self._event
-
-    @property
-    def findings(self) -> bytes:
-        """The findings alone, as JSON."""
-        if self._findings is None:
-            frame = self.frame
-            self._findings = _encoder.encode(
-                FindingsAnswer(
-                    node=frame.node, taken_at=frame.taken_at, simulated=frame.simulated, findings=frame.findings
-                )
-            )
-        return self._findings
 
 
 class FrameHub:

@@ -44,21 +44,36 @@ def read_topology(hardware: Hardware, config: Config) -> Topology:
 
 
 class Watcher:
-    """Frames one after the other, for `status --watch` without an agent."""
+    """Frames with findings, one after the other, for `status --watch` and `check` without an agent."""
 
-    def __init__(self, hardware: Hardware, config: Config) -> None:
-        self._rig = Rig(hardware, config)
+    def __init__(
+        self,
+        hardware: Hardware,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        from gpuwatch_agent.judging import Judge  # who reads once does not pay for it
+
+        self.judge = Judge(config, clock=clock, wall_clock=wall_clock)
+        self._rig = Rig(hardware, config, clock=clock, wall_clock=wall_clock)
         self._interval_s = config.sampling.interval_s
-        self._next = time.monotonic()
+        self._clock = clock
+        self._pause = pause
+        self._next = clock()
         self._rig.open()
+        if config.hardware.events:
+            self.judge.watch_xids(hardware)
 
     def next_frame(self) -> Frame:
-        """Waits for the next tick and reads what is due."""
-        wait_s = self._next - time.monotonic()
+        """Waits for the next tick, reads what is due and judges it."""
+        wait_s = self._next - self._clock()
         if wait_s > 0:
-            time.sleep(wait_s)
-        self._next = max(self._next + self._interval_s, time.monotonic())
-        return self._rig.read()
+            self._pause(wait_s)
+        self._next = max(self._next + self._interval_s, self._clock())
+        return self.judge.judge(self._rig.read())
 
     def close(self) -> None:
         self._rig.close()

@@ -182,6 +182,8 @@ class _Merger:
             self._problem(where, f"{shown_as} names no collector {what!r}", _choices(what, names, "collectors"))
         elif not _fits(value, setting):
             shown = "true" if value is True else "false" if value is False else repr(value)
+            if (setting.meta.extra or {}).get("secret"):
+                shown = "what is written there"  # an address with a typing error still holds its token
             self._problem(where, f"{shown_as} can't be {shown}: allowed is {setting.allowed}")
         else:
             self._values[section][name] = value

@@ -158,6 +158,26 @@ def _own_families(frame: Frame) -> "Iterator[Metric]":
     yield durations
     yield runs
     yield failures
+    yield from _notification_families(cost)
+
+
+def _notification_families(cost: Cost) -> "Iterator[Metric]":
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    if not cost.notifications:
+        return
+    sent = CounterMetricFamily("gpuwatch_notifications_sent", "Messages delivered.", labels=("target",))
+    failed = CounterMetricFamily("gpuwatch_notifications_failed", "Messages given up.", labels=("target",))
+    dropped = CounterMetricFamily(
+        "gpuwatch_notifications_dropped", "Messages pushed out by newer ones.", labels=("target",)
+    )
+    waiting = GaugeMetricFamily("gpuwatch_notifications_waiting", "Messages not delivered yet.", labels=("target",))
+    for target in cost.notifications:
+        sent.add_metric([target.name], target.sent)
+        failed.add_metric([target.name], target.failed)
+        dropped.add_metric([target.name], target.dropped)
+        waiting.add_metric([target.name], target.waiting)
+    yield from (sent, failed, dropped, waiting)
 
 
 def _own_gauges(cost: Cost) -> Iterable[tuple[str, str, float | None]]:

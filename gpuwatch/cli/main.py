@@ -99,6 +99,13 @@ def _command_position(arguments: Sequence[str]) -> int | None:
 
 
 def _run_command(command: Command, arguments: list[str], *, alone: bool) -> int:
+    try:
+        return _parse_and_run(command, arguments, alone=alone)
+    except UsageError as error:
+        return _say(str(error), command.bad_usage)
+
+
+def _parse_and_run(command: Command, arguments: list[str], *, alone: bool) -> int:
     module = importlib.import_module(command.module)
     program = "gpuwatch" if alone else f"gpuwatch {command.name}"
     parser = CommandParser(prog=program, description=module.__doc__, allow_abbrev=False)

@@ -75,13 +75,35 @@ def _spread(left: list[tuple[int, Line]], right: list[tuple[int, Line]], width: 
 
 
 def finding_lines(frame: Frame, width: int) -> list[Line]:
-    """What keeps gpuwatch from seeing, then every open finding, each in words with what to do."""
+    """What keeps gpuwatch from seeing, then the worst that was found, in words with what to do."""
     lines: list[Line] = []
     if frame.trouble is not None:
         lines += sentence_lines("critical", frame.trouble.message, frame.trouble.action, width)
-    for finding in frame.findings:
-        where = f"GPU {index_list(finding.gpus)}: " if finding.gpus and "GPU" not in finding.summary else ""
-        lines += sentence_lines(finding.severity, where + finding.summary, finding.action, width)
+    if frame.findings:
+        lines += _worst_finding(frame, width)
+    return lines
+
+
+def _worst_finding(frame: Frame, width: int) -> list[Line]:
+    """The worst in words with what to do, the others counted: the table below is what people came for."""
+    worst, *others = frame.findings  # the engine puts the worst first
+    where = f"GPU {index_list(worst.gpus)}: " if worst.gpus and "GPU" not in worst.summary else ""
+    begun = time.strftime("%H:%M:%S", time.localtime(worst.since))
+    since = f" Since {begun} ({span_of_time(frame.taken_at - worst.since)})."
+    # What is only worth knowing asks for nothing to be done at once.
+    action = worst.action if worst.severity != "info" else ""
+    lines = sentence_lines(worst.severity, where + worst.summary + since, action, width)
+    if others:
+        counts = {kind: sum(other.severity == kind for other in others) for kind in ("critical", "warning", "info")}
+        line: Line = [Span("   and", "dim")]
+        for kind, count in counts.items():
+            if count:
+                line += [
+                    Span(" "),
+                    Span(SIGNS[kind], kind),
+                    Span(f" {count} {kind}", kind if kind != "info" else "dim"),
+                ]
+        lines.append([*line, Span(": `gpuwatch check` tells them", "dim")])
     return lines
 
 

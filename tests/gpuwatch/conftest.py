@@ -131,8 +131,24 @@ def broken() -> Frame:
         severity="warning",
         gpus=[5],
         since=NOW - 147,
-        summary="GPU 5 holds the other 7 back: thermal throttle since 21:28:40 (2m27s), 1,065 of 1,980 MHz.",
+        summary="GPU 5 holds the other 7 back: hot (88 of 87 °C), 1,065 of 1,980 MHz.",
         action="Check the airflow of slot 5.",
+    )
+    lesser = Finding(
+        kind="pcie_degraded",
+        severity="warning",
+        gpus=[4],
+        since=NOW - 60,
+        summary="GPU 4 runs its PCIe link with 8 of 16 lanes.",
+        action="Reseat the board.",
+    )
+    note = Finding(
+        kind="power_throttle",
+        severity="info",
+        gpus=[7],
+        since=NOW - 5,
+        summary="GPU 7 is held down by its power limit.",
+        action="Nothing.",
     )
     cost = Cost(
         interval_s=1.0,
@@ -142,7 +158,7 @@ def broken() -> Frame:
         sampler_cpu_pct=0.2,
         sampler_memory_bytes=24 * 1024**2,
     )
-    return node(gpus, findings=[finding], agent=cost)
+    return node(gpus, findings=[finding, lesser, note], agent=cost)
 
 
 def lost_and_stale() -> Frame:

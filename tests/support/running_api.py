@@ -16,6 +16,7 @@ from gpuwatch_agent.api.settings import ApiSettings
 from gpuwatch_agent.api.stream_route import StreamRoute
 from gpuwatch_agent.history import History
 from gpuwatch_agent.hub import FrameHub
+from gpuwatch_agent.model.finding import FindingEvent
 from support.sample_frames import sample_frame, sample_topology
 
 
@@ -41,6 +42,7 @@ class RunningApi:
     clock: Clock
     stop: asyncio.Event
     serving: "asyncio.Task[None]"
+    events: list[FindingEvent]
 
     @property
     def port(self) -> int:
@@ -77,14 +79,16 @@ async def running_api(
     """Serve on a free port; whatever happens, the server has ended at the end."""
     clock = Clock()
     hub, history = FrameHub(clock), History()
-    app = create_app(hub, history, lambda: sample_topology() if topology else None, settings, mounts)
+    events: list[FindingEvent] = []
+    wiring = sample_topology() if topology else None
+    app = create_app(hub, history, lambda: wiring, settings, mounts, finding_events=lambda: events)
     # Tests of manners off loopback keep their settings and still listen on loopback only.
     server = Server(app, structs.replace(settings, address=LOCAL.address))
     server.bind()
     stop = asyncio.Event()
     serving = asyncio.create_task(server.serve(stop))
     client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.address.port}", trust_env=False, timeout=10)
-    api = RunningApi(client, app, server, hub, history, clock, stop, serving)
+    api = RunningApi(client, app, server, hub, history, clock, stop, serving, events)
     for tick in range(frames):
         api.publish(tick)
         clock.now += 1

@@ -5,17 +5,20 @@ from collections.abc import Callable, Sequence
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gpuwatch_agent.api.findings_route import FindingsRoute
 from gpuwatch_agent.api.frame_routes import FrameRoute
 from gpuwatch_agent.api.guard import Guard
 from gpuwatch_agent.api.health_routes import HealthRoute, IndexRoute, ReadyRoute
 from gpuwatch_agent.api.history_route import HistoryRoute
 from gpuwatch_agent.api.openapi import OpenApiRoute
 from gpuwatch_agent.api.replies import ProblemError
+from gpuwatch_agent.api.runbook_route import RunbookRoute, RunbooksRoute
 from gpuwatch_agent.api.settings import ApiSettings
 from gpuwatch_agent.api.stream_route import StreamRoute
 from gpuwatch_agent.api.topology_route import TopologyRoute
 from gpuwatch_agent.history import History
 from gpuwatch_agent.hub import FrameHub
+from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.topology import Topology
 
 
@@ -60,6 +63,8 @@ def create_app(
     topology: Callable[[], Topology | None],
     settings: ApiSettings,
     mounts: Sequence[tuple[str, ASGIApp]] = (),
+    *,
+    finding_events: Callable[[], Sequence[FindingEvent]] = tuple,
 ) -> Application:
     """Put the routes together; `mounts` are further ones, as `("/metrics", app)`."""
     routes: list[tuple[str, ASGIApp]] = [
@@ -67,15 +72,17 @@ def create_app(
         *mounts,
         ("/v1/stream", StreamRoute(hub, settings)),
         ("/v1/history", HistoryRoute(history, hub.clock)),
-        ("/v1/findings", FrameRoute(hub, lambda published: published.findings)),
+        ("/v1/findings", FindingsRoute(hub, finding_events)),
+        ("/v1/runbooks", RunbooksRoute()),
         ("/v1/topology", TopologyRoute(topology)),
         ("/healthz", HealthRoute()),
         ("/readyz", ReadyRoute(hub, settings.fresh_for_s)),
         ("/openapi.json", OpenApiRoute()),
     ]
     index = IndexRoute([path for path, _ in routes])
+    pages = [("/v1/runbooks/{kind}", RunbookRoute())]
     held = [("/v1/probes", _not_in_this_version), ("/v1/control", _not_in_this_version)]
-    return Application([*routes, ("/", index), *held], settings)
+    return Application([*routes, ("/", index), *pages, *held], settings)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

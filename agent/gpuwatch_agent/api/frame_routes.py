@@ -1,4 +1,4 @@
-"""What stands in the newest frame: `/v1/snapshot` and `/v1/findings`, from bytes that all readers share."""
+"""What stands in the newest frame: `/v1/snapshot`, from bytes that all readers share."""
 
 from collections.abc import Callable
 

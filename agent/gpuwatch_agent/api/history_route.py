@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from math import isfinite
 from typing import Literal
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.types import Scope, Send
 
+from gpuwatch_agent.api.queries import names, number, single_values
 from gpuwatch_agent.api.replies import WORTH_COMPRESSING, Plain, send_fresh, wants_gzip, zipped
 from gpuwatch_agent.history import MOST_VALUES, History, Reduction, Selection
 from gpuwatch_agent.model.errors import UsageError
@@ -38,54 +37,18 @@ class HistoryQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_question(query: bytes) -> HistoryQuestion:
     """Understand a query string, or say what is wrong with it."""
-    given = _single_values(query)
-    seconds, since = _number(given, "seconds"), _number(given, "since")
+    given = single_values(query, PARAMETERS, {"metrics", "gpus"}, "The history knows")
+    seconds, since = number(given, "seconds"), number(given, "since")
     if seconds is not None and seconds <= 0:
         raise UsageError("`seconds` must be above 0.", "As in seconds=300.")
     return HistoryQuestion(
-        metrics=_names(given, "metrics"),
-        gpus=_names(given, "gpus"),
+        metrics=names(given, "metrics"),
+        gpus=names(given, "gpus"),
         seconds=DEFAULT_SECONDS if seconds is None and since is None else seconds,
         since=since,
-        step_s=_number(given, "step"),
+        step_s=number(given, "step"),
         method=_method(given.get("method", "mean")),
     )
-
-
-def _single_values(query: bytes) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=32)
-    except ValueError as error:
-        raise UsageError("The query has too many parts.", f"Allowed are: {', '.join(PARAMETERS)}.") from error
-    strangers = [name for name, _ in pairs if name not in PARAMETERS]
-    if strangers:
-        raise UsageError(f"The history knows no parameter {strangers[0]!r}.", f"Allowed are: {', '.join(PARAMETERS)}.")
-    given: dict[str, str] = {}
-    for name, value in pairs:
-        if name in given:
-            if name not in {"metrics", "gpus"}:
-                raise UsageError(f"`{name}` is given twice.", "Give it once.")
-            value = f"{given[name]},{value}"  # noqa: PLW2901 - lists may be written as one or as several
-        given[name] = value
-    return given
-
-
-def _names(given: dict[str, str], parameter: str) -> list[str] | None:
-    if parameter not in given:
-        return None
-    return [name.strip() for name in given[parameter].split(",")]
-
-
-def _number(given: dict[str, str], parameter: str) -> float | None:
-    if parameter not in given:
-        return None
-    try:
-        value = float(given[parameter])
-    except ValueError:
-        value = float("nan")
-    if not isfinite(value):
-        raise UsageError(f"`{parameter}` is {given[parameter]!r}, which is no number.", f"As in {parameter}=60.")
-    return value
 
 
 def _method(written: str) -> Literal["last", "mean"]:

@@ -7,18 +7,22 @@ from typing import Any
 import msgspec
 from starlette.types import Scope, Send
 
+from gpuwatch_agent.api.findings_route import PARAMETERS as FINDINGS_PARAMETERS
+from gpuwatch_agent.api.findings_route import FindingsAnswer
 from gpuwatch_agent.api.health_routes import Health, Index, Readiness
 from gpuwatch_agent.api.history_route import PARAMETERS
 from gpuwatch_agent.api.replies import Plain, Problem, Tagged, wants_gzip, zipped
+from gpuwatch_agent.api.runbook_route import Runbooks
 from gpuwatch_agent.history import HistoryAnswer
-from gpuwatch_agent.hub import FindingsAnswer
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.metrics import SPECS
 from gpuwatch_agent.model.topology import Topology
+from gpuwatch_agent.runbooks import runbook_kinds
 
 _ANSWERS: dict[str, tuple[type[msgspec.Struct], str]] = {
     "/v1/snapshot": (Frame, "Everything the node says at this moment."),
-    "/v1/findings": (FindingsAnswer, "What is wrong, and what to do about it."),
+    "/v1/findings": (FindingsAnswer, "What is wrong and what to do about it, and how findings came and went."),
+    "/v1/runbooks": (Runbooks, "Which kinds of findings have a page that says what to do."),
     "/v1/topology": (Topology, "How the GPUs are wired."),
     "/v1/history": (HistoryAnswer, "The last hour of every number."),
     "/healthz": (Health, "Whether the process answers."),
@@ -26,7 +30,7 @@ _ANSWERS: dict[str, tuple[type[msgspec.Struct], str]] = {
     "/": (Index, "The paths there are."),
 }
 _NUMBERS = {"seconds", "since", "step"}
-_LISTS = {"metrics", "gpus"}
+_LISTS = {"metrics", "gpus", "kind", "gpu"}
 _OPEN: tuple[dict[str, list[str]], ...] = ({}, {"token": []})
 
 
@@ -42,6 +46,8 @@ def describe() -> dict[str, Any]:
         path: {"get": _operation(path, summary, _json(struct.__name__))} for path, (struct, summary) in _ANSWERS.items()
     }
     paths["/v1/history"]["get"]["parameters"] = [_parameter(name, text) for name, text in PARAMETERS.items()]
+    paths["/v1/findings"]["get"]["parameters"] = [_parameter(name, text) for name, text in FINDINGS_PARAMETERS.items()]
+    paths["/v1/runbooks/{kind}"] = {"get": _runbook()}
     paths["/v1/stream"] = {
         "get": _operation(
             "/v1/stream",
@@ -84,6 +90,14 @@ def _operation(path: str, summary: str, content: dict[str, Any]) -> dict[str, An
         "security": list(_OPEN),
         "responses": {"200": {"description": summary, "content": content}, "default": _problem()},
     }
+
+
+def _runbook() -> dict[str, Any]:
+    kind = {"name": "kind", "in": "path", "required": True, "schema": {"type": "string", "enum": runbook_kinds()}}
+    page = {"text/markdown": {"schema": {"type": "string"}}}
+    operation = _operation("/v1/runbooks", "What a kind of finding means, how to confirm it and what to do.", page)
+    parameter = {**kind, "description": "A finding's `kind`."}
+    return {**operation, "operationId": "runbook", "parameters": [parameter]}
 
 
 def _held(path: str, method: str) -> dict[str, Any]:

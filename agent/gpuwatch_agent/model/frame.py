@@ -30,6 +30,23 @@ class CollectorCost(Struct, frozen=True, kw_only=True, gc=False):
     last_error: str | None = None
 
 
+class TargetAccount(Struct, frozen=True, kw_only=True, gc=False):
+    """How messages to one receiver of notifications fare."""
+
+    name: str
+    """Without anything that would let others write to it."""
+    sent: int = 0
+    failed: int = 0
+    """Given up, after an hour of trying or because trying again can't help."""
+    retried: int = 0
+    dropped: int = 0
+    """Pushed out by newer ones, while the receiver was gone."""
+    waiting: int = 0
+    last_sent_at: float | None = None
+    last_error: str | None = None
+    """Why the last try failed; null once one has worked."""
+
+
 class Cost(Struct, frozen=True, kw_only=True):
     """gpuwatch's account of itself."""
 
@@ -44,6 +61,7 @@ class Cost(Struct, frozen=True, kw_only=True):
     sampler_restarts: int = 0
     missed_deadlines: int = 0
     collectors: list[CollectorCost] = []
+    notifications: list[TargetAccount] = []
 
 
 class Frame(Struct, frozen=True, kw_only=True):

@@ -30,13 +30,24 @@ def test_every_route_is_described_and_no_other() -> None:
     async def check(api: RunningApi) -> None:
         document = (await api.client.get("/openapi.json")).json()
         links = (await api.client.get("/")).json()["links"]
-        assert set(document["paths"]) == {*links, "/", "/v1/probes", "/v1/control"}
+        assert set(document["paths"]) == {*links, "/", "/v1/runbooks/{kind}", "/v1/probes", "/v1/control"}
 
     with_api(check)
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1/snapshot", "/v1/findings", "/v1/topology", "/v1/history", "/healthz", "/readyz", "/openapi.json"]
+    "path",
+    [
+        "/",
+        "/v1/snapshot",
+        "/v1/findings",
+        "/v1/runbooks",
+        "/v1/topology",
+        "/v1/history",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+    ],
 )
 def test_answers_are_as_described(path: str) -> None:
     """Every answer validates, for a full node and for one without a driver."""

@@ -13,7 +13,18 @@ from gpuwatch_agent.model.frame import Frame
 from support.running_api import LOCAL, RunningApi, with_api
 from support.sample_frames import blind_frame, sample_frame
 
-READABLE = ("/", "/v1/snapshot", "/v1/findings", "/v1/topology", "/v1/history", "/healthz", "/readyz", "/openapi.json")
+READABLE = (
+    "/",
+    "/v1/snapshot",
+    "/v1/findings",
+    "/v1/runbooks",
+    "/v1/runbooks/gpu_lost",
+    "/v1/topology",
+    "/v1/history",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+)
 
 
 def is_problem(response: httpx.Response, status: int, kind: str) -> None:

@@ -280,7 +280,8 @@ def test_status_loads_nothing_heavy() -> None:
     """A one-shot `status` stays quick: no user interface, no torch, no HTTP client, no event loop."""
     code = (
         "import sys\nfrom gpuwatch.cli import main\ncode = main(['status', '--sim', 'dgx-h100-8'])\n"
-        "heavy = {'textual', 'torch', 'rich', 'httpx', 'asyncio', 'starlette', 'uvicorn', 'tomllib'}\n"
+        "heavy = {'textual', 'torch', 'rich', 'httpx', 'asyncio', 'starlette', 'uvicorn', 'tomllib',\n"
+        "'gpuwatch_agent.judging', 'gpuwatch_agent.detectors.engine'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
     )
     ended = python(code)

@@ -1,0 +1,35 @@
+"""What the agent makes of its sampler's frames, for a process that samples by itself."""
+
+from collections import deque
+from collections.abc import Callable
+
+from gpuwatch_agent.config import Config
+from gpuwatch_agent.detectors.engine import Engine
+from gpuwatch_agent.hardware.base import Hardware, XidEvent
+from gpuwatch_agent.history import History
+from gpuwatch_agent.ledger import Ledger
+from gpuwatch_agent.model.frame import Frame
+
+
+class Judge:
+    """Remembers GPUs that vanished, counts Xids, keeps the history, and finds what is wrong."""
+
+    def __init__(self, config: Config, *, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ledger = Ledger(clock, wall_clock)
+        self._history = History(seconds=config.history.seconds)
+        self._xids: deque[XidEvent] = deque()
+        self.engine = Engine(config, self._history)
+
+    def watch_xids(self, hardware: Hardware) -> None:
+        """Count Xids from now on; `hardware` is open."""
+        self._ledger.watch_xids(hardware.watch_xids(self._xids.append))  # appending is safe from any thread
+
+    def judge(self, frame: Frame) -> Frame:
+        """The frame with what is known beyond it, and with its findings."""
+        while self._xids:
+            self._ledger.note_xid(self._xids.popleft())
+        complete = self._ledger.complete(frame)
+        now = self._clock()
+        self._history.append(complete, now)
+        return self.engine.judge(complete, now)
