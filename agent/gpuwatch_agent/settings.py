@@ -161,6 +161,8 @@ class _Merger:
             self._add(section, name, value, "command line", (setting and setting.flag) or path)
 
     def finish(self) -> Config:
+        if not self._problems:
+            self._find_contradictions()
         if self._problems:
             count = "One setting is" if len(self._problems) == 1 else f"{len(self._problems)} settings are"
             raise UsageError(
@@ -171,6 +173,14 @@ class _Merger:
             section.partition(".")[2]: values for section, values in self._values.items() if "." in section and values
         }
         return msgspec.convert({**plain, _FINDINGS: findings, _GROUPS: self._groups}, Config)
+
+    def _find_contradictions(self) -> None:
+        """Thresholds that are fine one by one and make no sense together."""
+        sections = all_sections()
+        for section, values in self._values.items():
+            if section.startswith(f"{_FINDINGS}.") and values:
+                for contradiction in msgspec.convert(values, sections[section]).contradictions():
+                    self._problem(f"[{section}]", contradiction)
 
     def _add(self, section: str, name: str, value: object, where: str, shown_as: str) -> None:
         setting = self._settings.get(f"{section}.{name}")

@@ -26,6 +26,10 @@ class DetectorSettings(Struct, frozen=True, kw_only=True):
         float, Meta(description="After the machine's start nothing of this kind is said for so long.", ge=0, le=86400)
     ] = 0.0
 
+    def contradictions(self) -> list[str]:
+        """Which settings can't hold together, as `warning_loss (0.3) is above critical_loss (0.25)`."""
+        return []
+
 
 class Suspicion(Struct, frozen=True, kw_only=True):
     """Something that looks wrong now; suspicions of one kind with one `key` are one and the same over time."""

@@ -36,6 +36,8 @@ class _Case(Struct):
     first_wall: float
     last_at: float
     suspicion: Suspicion
+    severe_at: float
+    """When it was last as severe as it is said to be."""
     raised_at: float | None = None
     raised_wall: float | None = None
 
@@ -142,17 +144,26 @@ class Engine:
     def _suspect(self, kind: str, settings: DetectorSettings, suspicion: Suspicion, window: Window, now: float) -> None:
         case = self._cases.get((kind, suspicion.key))
         if case is None:
-            case = _Case(first_at=now, first_wall=window.wall, last_at=now, suspicion=suspicion)
+            case = _Case(first_at=now, first_wall=window.wall, last_at=now, suspicion=suspicion, severe_at=now)
             self._cases[kind, suspicion.key] = case
         before = case.suspicion
-        case.last_at, case.suspicion = now, suspicion
+        case.last_at, case.suspicion = now, self._steadied(case, suspicion, settings, now)
         lasted = now - case.first_at
         if case.raised_at is None:
             if suspicion.certain or lasted >= settings.raise_after_s * self._patience:
                 case.raised_at, case.raised_wall = now, window.wall
                 self._tell("raised", kind, case, window.wall)
-        elif suspicion.severity != before.severity:
+        elif case.suspicion.severity != before.severity:
             self._tell("changed", kind, case, window.wall)
+
+    def _steadied(self, case: _Case, suspicion: Suspicion, settings: DetectorSettings, now: float) -> Suspicion:
+        """It gets worse at once, and better when it has been better for as long as it takes to be dropped."""
+        said = case.suspicion.severity
+        better = _SEVERITY_ORDER[suspicion.severity] > _SEVERITY_ORDER[said]
+        if better and now - case.severe_at < settings.clear_after_s * self._patience:
+            return structs.replace(suspicion, severity=said)
+        case.severe_at = now
+        return suspicion
 
     def _relax(self, of: tuple[str, str], case: _Case, clear_after_s: float, window: Window) -> None:
         """Nothing of it was seen this time: an unsaid suspicion is dropped, a finding after a while."""

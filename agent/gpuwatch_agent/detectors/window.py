@@ -187,5 +187,11 @@ def _share(values: Sequence[float]) -> float | None:
     places = [place for place, value in enumerate(values) if value == value]  # noqa: PLR0124  # as above
     if len(places) < 2 or places[-1] - places[0] < MIN_COVERAGE * (len(values) - 1):
         return None
-    grown = _increase(values)
-    return min(1.0, grown / (places[-1] - places[0])) if grown is not None else None
+    if values[places[0]] == values[places[-1]]:
+        return 0.0
+    ran = 0.0
+    for before, after in pairwise(places):
+        grown = values[after] - values[before]
+        # Time can't run faster than time: what a restart or a jump adds beyond that was not measured here.
+        ran += min(after - before, grown if grown >= 0 else values[after])
+    return ran / (places[-1] - places[0])

@@ -1,0 +1,77 @@
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
+from gpuwatch_agent.detectors.clock_loss import clock_loss, clocks_in_words, group_waits, told
+from gpuwatch_agent.detectors.throttle_time import braked_share
+from gpuwatch_agent.detectors.window import GpuView, Window
+
+
+class PowerBrakeSettings(DetectorSettings, frozen=True, kw_only=True):
+    """The power supply or the server tells a GPU to slow down at once, over a pin of its own."""
+
+    raise_after_s: Annotated[
+        float, Meta(description="How long it must look wrong before it is said.", ge=0, le=86400)
+    ] = 5.0
+    clear_after_s: Annotated[
+        float, Meta(description="How long it must look right before the finding is dropped.", ge=0, le=86400)
+    ] = 60.0
+    least_share: Annotated[
+        float, Meta(description="Share of the last 10 s for which the brake must be pulled.", ge=0.0001, le=1)
+    ] = 0.01
+    critical_share: Annotated[
+        float, Meta(description="Share of the last 10 s from which it is critical; below, a warning.", ge=0, le=1)
+    ] = 0.2
+
+    def contradictions(self) -> list[str]:
+        if self.least_share <= self.critical_share:
+            return []
+        return [f"least_share ({self.least_share:g}) is above critical_share ({self.critical_share:g})"]
+
+
+class PowerBrakeDetector:
+    """The brake is never pulled on a healthy machine, so little of it is enough."""
+
+    kind: ClassVar[str] = "power_brake"
+    settings: ClassVar[type[DetectorSettings]] = PowerBrakeSettings
+
+    def detect(self, window: Window, settings: PowerBrakeSettings, raised: frozenset[str]) -> list[Suspicion]:
+        braked = [
+            (view, share)
+            for view in window.gpus
+            if view.answers
+            and (share := braked_share(view)) is not None
+            and share >= settings.least_share * (0.5 if view.uuid in raised else 1.0)
+        ]
+        return [_suspicion(window, view, share, len(braked), settings) for view, share in braked]
+
+
+def _suspicion(window: Window, view: GpuView, share: float, braked: int, settings: PowerBrakeSettings) -> Suspicion:
+    loss = clock_loss(window, view, ("hw_power_brake",))
+    clocks = clocks_in_words(loss)
+    waits = group_waits(window, view) if clocks else ""
+    pulled = "is braked" if share >= settings.critical_share else f"was braked for {share:.0%} of the last seconds"
+    return Suspicion(
+        key=view.uuid,
+        severity="critical" if share >= settings.critical_share else "warning",
+        gpus=[view.index],
+        summary=f"{view.label} {pulled} by the power supply (hardware power brake){': ' + clocks if clocks else ''}{waits}.",
+        cause=_cause(window, braked),
+        evidence={
+            "braked_pct": round(100 * share, 1),
+            "gpus_braked": braked,
+            "power_w": view.gpu.power_w,
+            **told(loss),
+        },
+        action='Look at the power supplies and what they feed (`ipmitool sel list`, `ipmitool sdr type "Power Supply"`): '
+        "one failed or unplugged, a rack or BMC power limit, a loose power cable at the board. Move the job meanwhile.",
+    )
+
+
+def _cause(window: Window, braked: int) -> str:
+    if braked > 1:
+        return f"{braked} of {len(window.gpus)} GPUs are braked together: a supply, the rack's feed or the server's power limit."
+    if len(window.gpus) > 1:
+        return "Only this GPU is braked: its own power cable, connector or slot."
+    return "The server pulls the brake: a supply, the power cable, or its power limit."
