@@ -11,6 +11,7 @@ from itertools import pairwise
 from gpuwatch_agent.detectors.baseline import BusyBaseline
 from gpuwatch_agent.detectors.groups import Group, groups_of
 from gpuwatch_agent.history import History
+from gpuwatch_agent.model.finding import Severity
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
 
@@ -99,8 +100,11 @@ class Window:
         watched_s: float,
         baselines: Mapping[str, BusyBaseline] | None = None,
         declared_groups: Mapping[str, Sequence[int]] | None = None,
+        said: Mapping[tuple[str, str], Severity] | None = None,
     ) -> None:
         self.frame = frame
+        self.said = said or {}
+        """How severe what stands now was said to be, by kind and key: for who would flutter between two severities."""
         self.watched_s = watched_s
         """For how long this agent has been watching."""
         known = baselines or {}
