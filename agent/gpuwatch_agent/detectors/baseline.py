@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from gpuwatch_agent.history import History
+from gpuwatch_agent.model.gpu import Gpu
 
 BUSY_PCT = 50.0
 # The upper part of what it did while busy: a fault only ever pulls down.
@@ -58,6 +59,12 @@ def busy_baseline(history: History, uuid: str, seconds: float = 3600) -> BusyBas
         dram_activity_pct=found[4],
         pcie_bytes_per_s=found[5],
     )
+
+
+def job_age_s(gpu: Gpu, wall: float) -> float:
+    """For how long the job there has run: what an earlier one did is no yardstick for it."""
+    started = [one.started_at for one in gpu.processes or () if one.tp_group is not None and one.started_at is not None]
+    return max(1.0, wall - max(started)) if started else 3600.0
 
 
 def _quantile(values: Sequence[float], places: Sequence[int]) -> float | None:

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.detectors.base import Detector, DetectorSettings, Suspicion
-from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baseline
+from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baseline, job_age_s
 from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.detectors.scores import imbalance_scores
 from gpuwatch_agent.detectors.tallies import Tallies
@@ -26,6 +26,7 @@ _EVENTS_KEPT = 1000
 _EVERY_S = 0.9
 # Between two looks this long nobody knows what was: suspicions start afresh.
 _LONGEST_GAP_S = 30.0
+_LIMPING = frozenset({"tp_imbalance", "tp_stalled"})
 _SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -105,8 +106,8 @@ class Engine:
     def _window(self, frame: Frame, now: float) -> Window:
         if self._baselines_at is None or now - self._baselines_at >= _BASELINES_EVERY_S:
             self._baselines_at = now
-            found = {gpu.uuid: busy_baseline(self._history, gpu.uuid) for gpu in frame.gpus}
-            self._baselines = {uuid: baseline for uuid, baseline in found.items() if baseline is not None}
+            if not self._holds_back():
+                self._take_baselines(frame)
         return Window(
             frame,
             self._history,
@@ -115,6 +116,7 @@ class Engine:
             declared_groups=self._declared,
             tallies=self._tallies.take(frame, now),
             topology=lambda: self._wiring(now),
+            said={of: case.suspicion.severity for of, case in self._cases.items() if case.raised_at is not None},
         )
 
     def _wiring(self, now: float) -> Topology | None:
@@ -122,6 +124,17 @@ class Engine:
         if self._topology is None or self._topology_at is None or now - self._topology_at >= _TOPOLOGY_EVERY_S:
             self._topology, self._topology_at = self._ask_topology(), now
         return self._topology
+
+    def _holds_back(self) -> bool:
+        """Whether a group limps: a fault that lasts must not become its own yardstick."""
+        return any(of in _LIMPING and case.raised_at is not None for (of, _), case in self._cases.items())
+
+    def _take_baselines(self, frame: Frame) -> None:
+        found = {
+            gpu.uuid: busy_baseline(self._history, gpu.uuid, min(3600.0, job_age_s(gpu, frame.taken_at)))
+            for gpu in frame.gpus
+        }
+        self._baselines = {uuid: baseline for uuid, baseline in found.items() if baseline is not None}
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
         kind = detector.kind

@@ -24,10 +24,11 @@ _COMPUTED = 0.88
 _UTILIZATION_TOLERANCE_PCT = 10.0
 _SPINNING_PCT = 90.0
 # What NCCL gets of a link's raw rate.
-_LINK_EFFICIENCY = 0.6
+_LINK_EFFICIENCY = 0.8
 _PCIE_LANE_BYTES_PER_S = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.97e9, 5: 3.94e9, 6: 7.56e9}
 _NVLINK_BYTES_PER_S = {"1": 20e9, "5": 50e9}
 _HOUR_S = 3600.0
+_AT_WORK_PCT = 20.0
 
 
 class Lateness(Struct, frozen=True, kw_only=True):
@@ -35,16 +36,17 @@ class Lateness(Struct, frozen=True, kw_only=True):
 
     rank: Rank
     loss: float
-    """The share of its pace that the group loses to it."""
+    """The share of its pace that the group loses to it; 0 for what is within the scatter of healthy ranks."""
+    lag: float
+    """The same before scatter is taken off: it moves smoothly, and a healthy rank's is near 0."""
     sign: str
     """What told: "activity", "power", "clock", "utilization" or "link"."""
     estimated_from: str
 
 
-def late_ranks(group: Working) -> list[Lateness]:
-    """A verdict for every rank, those in step with a loss of 0, in the group's order."""
-    by_host = _by_utilization(group)
-    found = by_host or _by_work(group)
+def late_ranks(group: Working, leniency: float = 1.0) -> list[Lateness]:
+    """A verdict for every rank in the group's order; `leniency` below 1 keeps what was said already (hysteresis)."""
+    found = _by_utilization(group) or (None if group.by_activity else _by_clock(group)) or _by_work(group, leniency)
     by_link = _by_link(group)
     return [max(one, other, key=_loss) for one, other in zip(found, by_link, strict=True)]
 
@@ -56,48 +58,48 @@ def stands_out(verdicts: Sequence[Lateness], least: float) -> list[Lateness]:
     return sorted(late, key=_loss, reverse=True) if 2 * len(late) <= len(verdicts) else []
 
 
-def _loss(one: Lateness) -> float:
-    return one.loss
+def _loss(one: Lateness) -> tuple[float, float]:
+    return one.loss, one.lag
 
 
 def _by_utilization(group: Working) -> list[Lateness] | None:
     """A slow host: the late rank's GPU runs out of work while the others spin at 100 %."""
     shares = [rank.utilization_pct for rank in group.ranks]
     usual = sorted(shares)[len(shares) // 2]
-    if usual < _SPINNING_PCT or min(shares) > usual - _UTILIZATION_TOLERANCE_PCT:
+    least = usual - _UTILIZATION_TOLERANCE_PCT
+    if usual < _SPINNING_PCT or min(shares) > least:
         return None
-    return [
-        Lateness(
-            rank=rank,
-            loss=max(0.0, 1.0 - rank.utilization_pct / usual)
-            if rank.utilization_pct < usual - _UTILIZATION_TOLERANCE_PCT
-            else 0.0,
-            sign="utilization",
-            estimated_from="utilisation of the late rank against the waiting ones",
+    verdicts = []
+    for rank in group.ranks:
+        lag = max(0.0, 1.0 - rank.utilization_pct / usual)
+        verdicts.append(
+            Lateness(
+                rank=rank,
+                loss=lag if rank.utilization_pct <= least else 0.0,
+                lag=lag,
+                sign="utilization",
+                estimated_from="utilisation of the late rank against the waiting ones",
+            )
         )
-        for rank in group.ranks
-    ]
+    return verdicts
 
 
-def _by_work(group: Working) -> list[Lateness]:
-    beyond = _losses([rank.work for rank in group.ranks], _tolerance(group)) if _comparable(group) else None
-    usual = [rank.usual_work for rank in group.ranks]
-    against_past = None
-    if None not in usual:
-        against_past = _losses([ratio for ratio in usual if ratio is not None], 0.0)
-    by_clock = None if group.by_activity else _by_clock(group)
-    if by_clock is not None:
-        return by_clock
+def _by_work(group: Working, leniency: float) -> list[Lateness]:
+    """Who computes while the others wait: today against its siblings, and where there is a past, against that."""
+    work = [rank.work for rank in group.ranks] if _comparable(group) else None
+    usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
+    among = _waits(work, leniency * _tolerance(group), leniency) if work is not None else None
+    against_past = _waits(usual, 0.0, leniency) if len(usual) == len(group.ranks) else None
     verdicts = []
     for place, rank in enumerate(group.ranks):
-        now = beyond[place] if beyond is not None else 0.0
-        loss = now
+        wait, lag = among[place] if among is not None else (0.0, 0.0)
         if against_past is not None:
-            raw = _raw_loss([one.work for one in group.ranks], place) if beyond is not None else 1.0
-            # Right after a long fault the past is no yardstick: what it says must show today as well.
-            if raw >= 0.35 * against_past[place]:
-                loss = max(now, against_past[place])
-        verdicts.append(_verdict(group, rank, loss))
+            before, lag_before = against_past[place]
+            # Right after a long fault the past is no yardstick: what it says must show among siblings too.
+            if among is None or lag >= 0.35 * before:
+                wait = max(wait, before)
+            lag = lag_before if among is None else min(lag, max(wait, lag_before))
+        verdicts.append(_verdict(group, rank, wait, lag))
     return verdicts
 
 
@@ -111,32 +113,28 @@ def _tolerance(group: Working) -> float:
     return _POWER_TOLERANCE if len(group.ranks) > 2 else _POWER_TOLERANCE_OF_TWO
 
 
-def _raw_loss(work: Sequence[float], place: int) -> float:
-    """The share of the time that the others wait for this one."""
-    others = [*work[:place], *work[place + 1 :]]
-    return 1.0 - lower_median(others) / max(1e-9, work[place])
-
-
-def _losses(work: Sequence[float], tolerance: float) -> list[float]:
-    """Each rank's loss beyond what is common, 0 where it does not stand out of its siblings' scatter."""
+def _waits(work: Sequence[float], tolerance: float, leniency: float) -> list[tuple[float, float]]:
+    """For each rank the share of the time that the others wait for it: beyond healthy scatter, and as it is."""
     middle = max(1e-9, lower_median(work))
     scatter = max(_LEAST_SCATTER, 1.48 * lower_median([abs(one / middle - 1.0) for one in work]))
     found = []
-    for place in range(len(work)):
-        loss = _raw_loss(work, place)
-        found.append(max(0.0, loss) if loss > tolerance + _STANDS_OUT * scatter else 0.0)
+    for place, own in enumerate(work):
+        wait = max(0.0, 1.0 - lower_median([*work[:place], *work[place + 1 :]]) / max(1e-9, own))
+        found.append((wait if wait > tolerance + leniency * _STANDS_OUT * scatter else 0.0, wait))
     return found
 
 
-def _verdict(group: Working, rank: Rank, waiting: float) -> Lateness:
+def _verdict(group: Working, rank: Rank, wait: float, lag: float) -> Lateness:
     """From the time that the others wait to the pace that is lost."""
-    loss = _COMPUTED * waiting
+    loss = _COMPUTED * wait
     sign = "activity" if group.by_activity else "power"
     source = f"{'SM activity' if group.by_activity else 'power'} of the waiting ranks against the late one's"
-    if waiting and not group.by_activity and group.bytes_ratio is not None:
-        loss = min(max(1.0 - group.bytes_ratio, loss - 0.1), loss + 0.12)
+    if wait and group.bytes_ratio is not None:
+        down, up = (0.02, 0.05) if group.by_activity else (0.04, 0.12)
+        # Demand moves the bytes too, so they may only refine what the ranks show.
+        loss = min(max(1.0 - group.bytes_ratio, loss - down), loss + up)
         source += ", and bytes per second against the last hour's"
-    return Lateness(rank=rank, loss=max(0.0, loss), sign=sign, estimated_from=source)
+    return Lateness(rank=rank, loss=loss, lag=_COMPUTED * lag, sign=sign, estimated_from=source)
 
 
 def _by_clock(group: Working) -> list[Lateness] | None:
@@ -154,21 +152,24 @@ def _by_clock(group: Working) -> list[Lateness] | None:
                 # Memory may decide the pace: bytes tell when the clock costs less than it looks.
                 loss = min(max(1.0 - group.bytes_ratio, 0.0), loss + 0.1)
                 source += ", and bytes per second against the last hour's"
-        verdicts.append(Lateness(rank=rank, loss=loss, sign="clock", estimated_from=source))
+        verdicts.append(Lateness(rank=rank, loss=loss, lag=loss, sign="clock", estimated_from=source))
     return verdicts
 
 
 def _by_link(group: Working) -> list[Lateness]:
     """A link that is odd slows all alike: nobody stands out, but the link itself does."""
     found = [(0.0, "")] * len(group.ranks)
+    if any((rank.view.gpu.utilization_pct or 0.0) < _AT_WORK_PCT for rank in group.ranks):
+        # An idle link trains down by design.
+        return [Lateness(rank=rank, loss=0.0, lag=0.0, sign="link", estimated_from="") for rank in group.ranks]
     if group.over_pcie:
         found = _link_losses(group, [pcie_rate(rank.view.gpu) for rank in group.ranks], group.pcie_bytes_per_s, "pcie")
     over_nvlink = _link_losses(
         group, [nvlink_rate(rank.view.gpu) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
     )
     return [
-        Lateness(rank=rank, loss=max(one, other)[0], sign="link", estimated_from=max(one, other)[1])
-        for rank, one, other in zip(group.ranks, found, over_nvlink, strict=True)
+        Lateness(rank=rank, loss=lost, lag=lost, sign="link", estimated_from=source)
+        for rank, (lost, source) in zip(group.ranks, map(max, found, over_nvlink), strict=True)
     ]
 
 

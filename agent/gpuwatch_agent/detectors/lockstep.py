@@ -87,8 +87,8 @@ def _working(window: Window, group: Group) -> Working | None:
     if places is None:
         return None
     taken: Callable[[Sequence[float]], tuple[float, ...]] = itemgetter(*places)
-    nvlink = _usual_bytes([view.mean("nvlink.tx_bytes_per_s", WINDOW_S) for view in views])
-    pcie = _usual_bytes([view.mean("pcie.tx_bytes_per_s", WINDOW_S) for view in views])
+    nvlink = _means(taken, [view.values("nvlink.tx_bytes_per_s", WINDOW_S) for view in views])
+    pcie = _means(taken, [view.values("pcie.tx_bytes_per_s", WINDOW_S) for view in views])
     if not _in_step(views, nvlink, pcie):
         return None
     power = _means(taken, [view.values("power_w", WINDOW_S) for view in views])
@@ -121,8 +121,8 @@ def _working(window: Window, group: Group) -> Working | None:
         alike=alike,
         seconds=len(places),
         bytes_ratio=_bytes_ratio(views, nvlink, pcie),
-        nvlink_bytes_per_s=nvlink,
-        pcie_bytes_per_s=pcie,
+        nvlink_bytes_per_s=lower_median(nvlink) if nvlink else None,
+        pcie_bytes_per_s=lower_median(pcie) if pcie else None,
     )
 
 
@@ -132,9 +132,8 @@ def settled(window: Window, group: Group) -> bool:
     grown = []
     for view in window.members(group):
         for process in view.gpu.processes or ():
-            if process.tp_group == group.id and process.started_at is not None:
-                if wall - process.started_at < SETTLED_AFTER_S:
-                    return False
+            if process.tp_group == group.id and wall - (process.started_at or 0.0) < SETTLED_AFTER_S:
+                return False
         used, before, total = (
             view.gpu.memory_used_bytes,
             view.first("memory_used_bytes", WINDOW_S),
@@ -185,30 +184,28 @@ def _means(
     return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
 
 
-def _usual_bytes(rates: Sequence[float | None]) -> float | None:
-    known = [rate for rate in rates if rate is not None]
-    return lower_median(known) if known and 2 * len(known) >= len(rates) else None
-
-
-def _in_step(views: Sequence[GpuView], nvlink: float | None, pcie: float | None) -> bool:
+def _in_step(views: Sequence[GpuView], nvlink: Sequence[float] | None, pcie: Sequence[float] | None) -> bool:
     """Ranks of one group move about the same bytes; independent servers, and ranks without requests, do not."""
-    if nvlink is None and pcie is None:
+    rates = _main_fabric(nvlink, pcie)
+    if rates is None:
         # Without counters memory traffic must do.
         traffic = [view.mean("memory_utilization_pct", WINDOW_S) for view in views]
         known = [percent for percent in traffic if percent is not None]
         return not known or max(known) >= 1.0
-    name, usual = ("nvlink.tx_bytes_per_s", nvlink)
-    if nvlink is None or (pcie is not None and pcie > nvlink):
-        name, usual = "pcie.tx_bytes_per_s", pcie
-    if usual is None or usual < SILENT_BYTES_PER_S:
-        return False
-    rates = [view.mean(name, WINDOW_S) for view in views]
-    return all(rate is None or rate >= 0.25 * usual for rate in rates)
+    usual = lower_median(rates)
+    return usual >= SILENT_BYTES_PER_S and min(rates) >= 0.25 * usual
+
+
+def _main_fabric(nvlink: Sequence[float] | None, pcie: Sequence[float] | None) -> Sequence[float] | None:
+    """Each rank's bytes per second where most of them go."""
+    if nvlink is None or pcie is None:
+        return pcie if nvlink is None else nvlink
+    return nvlink if lower_median(nvlink) >= lower_median(pcie) else pcie
 
 
 def _weigh_activity(ranks: Sequence[Rank], activity: Sequence[float]) -> None:
     least = min(activity)
-    usual = []
+    usual: list[float | None] = []
     for rank, percent in zip(ranks, activity, strict=True):
         waiting = min(_WAITING_SM_PCT * rank.utilization_pct / 100.0, 0.5 * least)
         rank.work = percent - waiting
@@ -223,7 +220,7 @@ def _weigh_power(ranks: Sequence[Rank], *, alike: bool) -> None:
     least_w = min(rank.power_w for rank in ranks)
     clocks = [rank.sm_clock_mhz for rank in ranks if rank.sm_clock_mhz]
     common_mhz = lower_median(clocks) if len(clocks) == len(ranks) else None
-    usual = []
+    usual: list[float | None] = []
     for rank in ranks:
         gpu, baseline = rank.view.gpu, rank.view.baseline
         limit_w = gpu.power_limit_default_w or gpu.power_limit_w
@@ -234,8 +231,7 @@ def _weigh_power(ranks: Sequence[Rank], *, alike: bool) -> None:
             usual.append(None)
         else:
             before = _effort(before_w - waiting_w, baseline.sm_clock_mhz, rank.sm_clock_mhz)
-            now = rank.power_w - waiting_w
-            usual.append(now / before)
+            usual.append((rank.power_w - waiting_w) / before)
     _note_usual(ranks, usual)
 
 
@@ -255,7 +251,9 @@ def _compare_clocks(ranks: Sequence[Rank], *, alike: bool) -> None:
     clocks = [rank.sm_clock_mhz for rank in ranks if rank.sm_clock_mhz]
     if len(clocks) < len(ranks):
         return
-    usual = [_share(rank.sm_clock_mhz, rank.view.baseline and rank.view.baseline.sm_clock_mhz) for rank in ranks]
+    baselines = [rank.view.baseline for rank in ranks]
+    before = [baseline.sm_clock_mhz if baseline is not None else None for baseline in baselines]
+    usual = [now / was if was else None for now, was in zip(clocks, before, strict=True)]
     known = [ratio for ratio in usual if ratio is not None]
     for place, rank in enumerate(ranks):
         among = clocks[place] / lower_median(clocks[:place] + clocks[place + 1 :]) if alike else None
@@ -268,18 +266,14 @@ def _compare_clocks(ranks: Sequence[Rank], *, alike: bool) -> None:
         rank.clock_ratio = own if among is None else max(own, among)
 
 
-def _share(value: float | None, whole: float | None) -> float | None:
-    return value / whole if value and whole else None
-
-
-def _bytes_ratio(views: Sequence[GpuView], nvlink: float | None, pcie: float | None) -> float | None:
+def _bytes_ratio(
+    views: Sequence[GpuView], nvlink: Sequence[float] | None, pcie: Sequence[float] | None
+) -> float | None:
     """Now against usual, on the fabric that carries more."""
-    if nvlink is not None and (pcie is None or nvlink >= pcie):
-        now, name = nvlink, "nvlink_bytes_per_s"
-    elif pcie is not None:
-        now, name = pcie, "pcie_bytes_per_s"
-    else:
+    rates = _main_fabric(nvlink, pcie)
+    if rates is None:
         return None
-    before = [getattr(view.baseline, name) for view in views if view.baseline is not None]
+    baselines = [view.baseline for view in views if view.baseline is not None]
+    before = [one.nvlink_bytes_per_s if rates is nvlink else one.pcie_bytes_per_s for one in baselines]
     known = [rate for rate in before if rate]
-    return now / lower_median(known) if len(known) == len(views) else None
+    return lower_median(rates) / lower_median(known) if len(known) == len(views) else None

@@ -1,4 +1,4 @@
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from msgspec import Meta
 
@@ -10,6 +10,15 @@ from gpuwatch_agent.detectors.window import GpuView, Window
 
 _GIB = float(1 << 30)
 _LOOK_BACK_S = 30.0
+
+
+class _Weight(NamedTuple):
+    """What the heaviest rank holds, and what is usual."""
+
+    view: GpuView
+    gpus: list[int]
+    held: int
+    usual: float
 
 
 class MemoryImbalanceSettings(DetectorSettings, frozen=True, kw_only=True):
@@ -37,11 +46,8 @@ class MemoryImbalanceDetector:
     settings: ClassVar[type[DetectorSettings]] = MemoryImbalanceSettings
 
     def detect(self, window: Window, settings: MemoryImbalanceSettings, raised: frozenset[str]) -> list[Suspicion]:
-        found = []
-        for group in window.groups:
-            if group.lockstep and (suspicion := _judge(window, group, settings, raised)) is not None:
-                found.append(suspicion)
-        return found
+        judged = [_judge(window, group, settings, raised) for group in window.groups if group.lockstep]
+        return [suspicion for suspicion in judged if suspicion is not None]
 
 
 def _judge(window: Window, group: Group, settings: MemoryImbalanceSettings, raised: frozenset[str]) -> Suspicion | None:
@@ -57,7 +63,9 @@ def _judge(window: Window, group: Group, settings: MemoryImbalanceSettings, rais
     heavy = [place for place, amount in enumerate(held) if amount - usual >= least]
     if not heavy or 2 * len(heavy) > len(views):
         return None
-    return _suspicion(group, views, held, heavy, usual, settings)
+    worst = max(heavy, key=lambda place: held[place])
+    gpus = sorted(views[place].index for place in heavy)
+    return _suspicion(group, views, _Weight(views[worst], gpus, held[worst], usual), settings)
 
 
 def _comparable(view: GpuView) -> bool:
@@ -71,35 +79,27 @@ def _comparable(view: GpuView) -> bool:
     )
 
 
-def _suspicion(
-    group: Group,
-    views: list[GpuView],
-    held: list[int],
-    heavy: list[int],
-    usual: float,
-    settings: MemoryImbalanceSettings,
-) -> Suspicion:
-    worst = max(heavy, key=lambda place: held[place])
-    gpu = views[worst].gpu
+def _suspicion(group: Group, views: list[GpuView], heavy: _Weight, settings: MemoryImbalanceSettings) -> Suspicion:
+    gpu = heavy.view.gpu
     used, total = gpu.memory_used_bytes or 0, gpu.memory_total_bytes or 1
     free = total - used - (gpu.memory_reserved_bytes or 0)
     others_free = lower_median(
         [(view.gpu.memory_total_bytes or 0) - (view.gpu.memory_used_bytes or 0) for view in views]
     )
     tight = free < settings.headroom_pct / 100.0 * total
-    more = held[worst] - usual
+    more = heavy.held - heavy.usual
     ending = "it runs out of memory first." if tight else "uneven shards, or something that only this rank keeps."
     return Suspicion(
         key=group.id,
         severity="warning" if tight else "info",
-        gpus=sorted(views[place].index for place in heavy),
-        summary=f"{views[worst].label} holds {more / _GIB:.1f} GiB more than its siblings in the group "
-        f"({held[worst] / _GIB:.1f} against {usual / _GIB:.1f} GiB), {free / _GIB:.1f} GiB are free: {ending}",
+        gpus=heavy.gpus,
+        summary=f"{heavy.view.label} holds {more / _GIB:.1f} GiB more than its siblings in the group "
+        f"({heavy.held / _GIB:.1f} against {heavy.usual / _GIB:.1f} GiB), {free / _GIB:.1f} GiB are free: {ending}",
         cause="The group's memory is split unevenly.",
         evidence={
             "group": group.id,
-            "held_bytes": held[worst],
-            "siblings_held_bytes": int(usual),
+            "held_bytes": heavy.held,
+            "siblings_held_bytes": int(heavy.usual),
             "more_pct_of_board": round(100.0 * more / total, 1),
             "free_bytes": free,
             "siblings_free_bytes": int(others_free),

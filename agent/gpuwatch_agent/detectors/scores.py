@@ -23,7 +23,7 @@ def imbalance_scores(window: Window) -> dict[str, float]:
             continue
         for one in late_ranks(at_work):
             uuid = one.rank.view.uuid
-            scores[uuid] = max(scores.get(uuid, 0.0), score_of(one.loss))
+            scores[uuid] = max(scores.get(uuid, 0.0), score_of(one.lag))
     return scores
 
 

@@ -9,6 +9,7 @@ from gpuwatch_agent.detectors.why_late import Cause, cause_of
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.model.finding import Severity
 
+_STAYS = 0.75
 _SIGNS = {
     "activity": "it computes while they wait",
     "power": "it draws the power of work while they wait",
@@ -50,9 +51,9 @@ class TpImbalanceDetector:
             at_work = working(window, group)
             if at_work is None:
                 continue
-            # Said once, it stays until half of the loss is gone.
-            least = settings.info_loss_pct / 100.0 * (0.5 if group.id in raised else 1.0)
-            late = stands_out(late_ranks(at_work), least)
+            # Said once, it stays until nearly half of the loss is gone.
+            leniency = 0.6 if group.id in raised else 1.0
+            late = stands_out(late_ranks(at_work, leniency), leniency * settings.info_loss_pct / 100.0)
             if late:
                 found.append(_suspicion(window, at_work, late, settings))
         return found
@@ -64,7 +65,9 @@ def _suspicion(window: Window, group: Working, late: list[Lateness], settings: T
     pace = max(0.0, 1.0 - worst.loss)
     return Suspicion(
         key=group.group.id,
-        severity=_severity(100.0 * worst.loss, cause, settings),
+        severity=_severity(
+            100.0 * worst.loss, cause, settings, window.said.get((TpImbalanceDetector.kind, group.group.id))
+        ),
         gpus=sorted(one.rank.view.index for one in late),
         summary=_sentence(group, late, cause, pace),
         cause=cause.sentence if cause is not None else None,
@@ -73,13 +76,15 @@ def _suspicion(window: Window, group: Working, late: list[Lateness], settings: T
     )
 
 
-def _severity(loss_pct: float, cause: Cause | None, settings: TpImbalanceSettings) -> Severity:
+def _severity(loss_pct: float, cause: Cause | None, settings: TpImbalanceSettings, before: Severity | None) -> Severity:
+    """What was said once is taken back only when the loss is well below the threshold: else it would flutter."""
     if cause is not None and cause.name == "slower_board":
         # How the machine was built is nothing that broke.
         return "info"
-    if loss_pct >= settings.critical_loss_pct:
+    if loss_pct >= settings.critical_loss_pct * (_STAYS if before == "critical" else 1.0):
         return "critical"
-    return "warning" if loss_pct >= settings.warning_loss_pct else "info"
+    lasting = before in {"critical", "warning"}
+    return "warning" if loss_pct >= settings.warning_loss_pct * (_STAYS if lasting else 1.0) else "info"
 
 
 def _sentence(group: Working, late: list[Lateness], cause: Cause | None, pace: float) -> str:

@@ -137,7 +137,7 @@ def _age_s(window: Window, group: Group, view: GpuView) -> float:
 
 
 def _suspicion(window: Window, group: Group, stall: _Stall) -> Suspicion:
-    lost = [view for view in window.members(group) if view.gpu.state == "lost"]
+    lost = [view for view in window.gpus if view.gpu.state == "lost" and _belongs(view, group)]
     culprits = lost or stall.absent
     watts = lower_median([view.mean("power_w", stall.seconds) or 0.0 for view in stall.views])
     cause = _cause(window, group, lost, stall)
@@ -179,6 +179,11 @@ def _cause(window: Window, group: Group, lost: list[GpuView], stall: _Stall) -> 
         and (view.most("nvlink.active", _HOUR_S) or 0) > view.gpu.nvlink.active
     ]
     return f"{_named(down)} lost an NVLink within the hour." if down else None
+
+
+def _belongs(view: GpuView, group: Group) -> bool:
+    """A GPU that is gone has no processes any more; a group that misses a rank may have had it there."""
+    return view.uuid in group.uuids or (group.size is not None and group.size > len(group.uuids))
 
 
 def _named(views: list[GpuView]) -> str:

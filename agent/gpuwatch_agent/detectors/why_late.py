@@ -42,7 +42,7 @@ def cause_of(window: Window, group: Working, late: Lateness) -> Cause | None:
         cause
         for cause in (
             _neighbour(window, group, late.rank),
-            _throttle(group, late.rank),
+            _throttle(late.rank),
             _power_limit(group, late.rank),
             _link(group, late),
             _other_board(group, late),
@@ -76,7 +76,7 @@ def _slow_host(rank: Rank) -> Cause:
     )
 
 
-def _throttle(group: Working, rank: Rank) -> Cause | None:
+def _throttle(rank: Rank) -> Cause | None:
     view = rank.view
     thermal = max(view.share(f"throttle_seconds.{reason}", WINDOW_S) or 0.0 for reason in ("sw_thermal", "hw_thermal"))
     brake = view.share("throttle_seconds.hw_power_brake", WINDOW_S) or 0.0

@@ -12,6 +12,7 @@ from gpuwatch_agent.detectors.baseline import BusyBaseline
 from gpuwatch_agent.detectors.groups import Group, groups_of
 from gpuwatch_agent.detectors.tallies import NOTHING, GpuTally
 from gpuwatch_agent.history import History
+from gpuwatch_agent.model.finding import Severity
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.topology import Topology
@@ -105,8 +106,11 @@ class Window:
         declared_groups: Mapping[str, Sequence[int]] | None = None,
         tallies: Mapping[str, GpuTally] | None = None,
         topology: Callable[[], Topology | None] = lambda: None,
+        said: Mapping[tuple[str, str], Severity] | None = None,
     ) -> None:
         self.frame = frame
+        self.said = said or {}
+        """How severe what stands now was said to be, by kind and key: for who would flutter between two severities."""
         self.watched_s = watched_s
         """For how long this agent has been watching."""
         self.lasted_s: Mapping[str, float] = {}
