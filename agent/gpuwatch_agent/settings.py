@@ -176,10 +176,13 @@ class _Merger:
 
     def _find_contradictions(self) -> None:
         """Thresholds that are fine one by one and make no sense together."""
+        from gpuwatch_agent.detectors.base import DetectorSettings
+
         sections = all_sections()
         for section, values in self._values.items():
-            if section.startswith(f"{_FINDINGS}.") and values:
-                for contradiction in msgspec.convert(values, sections[section]).contradictions():
+            settings = msgspec.convert(values, sections[section]) if section.startswith(f"{_FINDINGS}.") else None
+            if isinstance(settings, DetectorSettings):
+                for contradiction in settings.contradictions():
                     self._problem(f"[{section}]", contradiction)
 
     def _add(self, section: str, name: str, value: object, where: str, shown_as: str) -> None:
