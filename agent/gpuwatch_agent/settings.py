@@ -180,7 +180,7 @@ class _Merger:
 
         sections = all_sections()
         for section, values in self._values.items():
-            settings = msgspec.convert(values, sections[section]) if values else None
+            settings = msgspec.convert(values, sections[section]) if section.startswith(f"{_FINDINGS}.") else None
             if isinstance(settings, DetectorSettings):
                 for contradiction in settings.contradictions():
                     self._problem(f"[{section}]", contradiction)

@@ -77,6 +77,18 @@ def test_a_value_of_another_kind_is_refused(file: Path, value: str) -> None:
     assert "allowed is a number from 0.1 to 3600" in complaint(file)
 
 
+def test_thresholds_that_contradict_each_other_are_named(file: Path) -> None:
+    """Each fine by itself: together they would make a finding that can't be."""
+    file.write_text(
+        "[findings.thermal_throttle]\nwarning_loss = 0.3\n[findings.high_temperature]\nmargin_c = 10\n"
+        "[findings.power_brake]\ncritical_share = 0.005\n"
+    )
+    text = complaint(file)
+    assert "[findings.thermal_throttle]: warning_loss (0.3) is above critical_loss (0.25)." in text
+    assert "[findings.high_temperature]: margin_c (10) is above margin_to_clear_c (8)." in text
+    assert "[findings.power_brake]: least_share (0.01) is above critical_share (0.005)." in text
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:9489", "[::1]:1", "node07:65535", "0.0.0.0:0"])
 def test_addresses_that_are_accepted(listen: str) -> None:
     """Names, IPv4, bracketed IPv6 and every port are fine."""

@@ -170,10 +170,10 @@ class Engine:
             self._tell("changed", kind, case, window.wall)
 
     def _steadied(self, case: _Case, suspicion: Suspicion, settings: DetectorSettings, now: float) -> Suspicion:
-        """It gets worse at once, and better when it has been better for as long as it takes to be dropped."""
+        """What was said gets worse at once, and better when it has been better for as long as it takes to be dropped."""
         said = case.suspicion.severity
         better = _SEVERITY_ORDER[suspicion.severity] > _SEVERITY_ORDER[said]
-        if better and now - case.severe_at < settings.clear_after_s * self._patience:
+        if better and case.raised_at is not None and now - case.severe_at < settings.clear_after_s * self._patience:
             return structs.replace(suspicion, severity=said)
         case.severe_at = now
         return suspicion

@@ -12,6 +12,7 @@ NEAR_LIMIT_C = 8.0
 # Boards in the hot part of a chassis are this much warmer without anything being wrong.
 _ODD_ONE_OUT_C = 8.0
 _SIMILAR_WORK = 0.6
+_FLAT_OUT_PCT = 95.0
 
 
 class Headroom(Struct, frozen=True, kw_only=True, gc=False):
@@ -102,12 +103,20 @@ def _not_the_core(view: GpuView, known: Headroom) -> HeatSource:
 def _slot_or_room(window: Window, view: GpuView) -> HeatSource:
     siblings = window.siblings(view)
     hot = [one for one in siblings if (known := headroom(one)) is not None and known.left_c <= NEAR_LIMIT_C]
-    if siblings and len(hot) * 2 >= len(siblings) and len(siblings) > 1:
+    if len(siblings) > 1 and len(hot) * 2 >= len(siblings):
+        how_many = f"All {len(hot)}" if len(hot) == len(siblings) else f"{len(hot)} of the {len(siblings)}"
         return HeatSource(
-            cause=f"{len(hot)} of the {len(siblings)} other GPUs are near their limits too: warm air comes in, or too "
-            "little of it.",
+            cause=f"{how_many} other GPUs are near their limits too: the air comes in too warm, or too little of it.",
             action="Check the room's cooling, the inlet temperature and the chassis fans (`ipmitool sdr type Fan`, "
             "`ipmitool sdr type Temperature`); lower the power limits until the air is cold again.",
+        )
+    fan_pct = view.gpu.fan_pct
+    if fan_pct is not None and fan_pct >= _FLAT_OUT_PCT:
+        return HeatSource(
+            cause=f"Its fans are told to turn at {fan_pct:.0f} % and it is this hot all the same: a fan that does not turn, "
+            "dust, or warm air from the board beside it.",
+            action="Look whether the fans really turn (the driver reports what it asks for, not what they do), clean the "
+            "heat sink, and leave a slot free between boards; lower the power limit meanwhile.",
         )
     theirs = siblings_temperature_c(window, view)
     own = view.gpu.temperature_c

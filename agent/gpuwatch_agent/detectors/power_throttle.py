@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
@@ -26,7 +26,6 @@ _TO_STAY = 0.5
 _STEADY_S = 60.0
 _MOSTLY = 0.5
 _HOTTER_C = 8.0
-_RAISE_IT = "If nobody meant it: `sudo nvidia-smi -i {index} -pl {watts:.0f}`, and look for what sets it at boot."
 _NEVER = 2.0
 """A part of the clock that can't be lost: a power limit is somebody's choice and never critical."""
 
@@ -73,20 +72,19 @@ class PowerThrottleDetector:
 
     def detect(self, window: Window, settings: PowerThrottleSettings, raised: frozenset[str]) -> list[Suspicion]:
         capped = [found for view in window.gpus if (found := _capped(view, settings, raised)) is not None]
+        lowered: dict[str, list[_Capped]] = {}
         suspicions: list[Suspicion] = []
-        everybodys: dict[str, list[_Capped]] = {}
         for one in capped:
-            if one.lowered and _is_everybodys(window, one):
-                everybodys.setdefault(_key_of_all(one.view), []).append(one)
-            elif one.lowered:
-                suspicions.append(_of_one(window, one, settings))
+            if one.lowered:
+                # One finding for all boards of a model: limits are read seconds apart, and are mostly set together.
+                lowered.setdefault(_limit_key(one.view), []).append(one)
             elif (odd := _of_odd(window, one, settings)) is not None:
                 suspicions.append(odd)
-        return [_of_all(window, key, alike, settings) for key, alike in everybodys.items()] + suspicions
+        return [_of_lowered(window, key, those, settings) for key, those in lowered.items()] + suspicions
 
 
-def _key_of_all(view: GpuView) -> str:
-    return f"all {view.gpu.name}"
+def _limit_key(view: GpuView) -> str:
+    return f"limit of {view.gpu.name}"
 
 
 def _capped(view: GpuView, settings: PowerThrottleSettings, raised: frozenset[str]) -> _Capped | None:
@@ -97,62 +95,72 @@ def _capped(view: GpuView, settings: PowerThrottleSettings, raised: frozenset[st
     share = share_of(view, "sw_power_cap")
     if share is None:
         share = float("sw_power_cap" in (view.gpu.throttle_reasons or ()))
-    said = view.uuid in raised or _key_of_all(view) in raised
+    said = view.uuid in raised or _limit_key(view) in raised
     if share < settings.least_share * (_TO_STAY if said else 1.0) or not is_busy(view):
         return None
     return _Capped(view=view, limit_w=limit_w, default_w=view.gpu.power_limit_default_w)
 
 
-def _is_everybodys(window: Window, one: _Capped) -> bool:
-    """Whether all GPUs of the model have the same low limit: then somebody chose it for the machine."""
-    return all(
-        sibling.gpu.power_limit_w is not None
-        and abs(sibling.gpu.power_limit_w - one.limit_w) <= (1 - _BELOW_DEFAULT) * one.limit_w
-        for sibling in window.siblings(one.view)
-    )
-
-
-def _of_all(window: Window, key: str, capped: Sequence[_Capped], settings: PowerThrottleSettings) -> Suspicion:
-    """One finding for the machine's choice; it is a warning only while it is new, against the hour before."""
-    losses = [(one, _own_loss(window, one)) for one in capped]
+def _of_lowered(window: Window, key: str, capped: Sequence[_Capped], settings: PowerThrottleSettings) -> Suspicion:
+    """Where all of a model have the limit it is somebody's choice, and a warning only while its loss is new."""
+    first = capped[0].view
+    others_w = _others_limit_w(window, first, {one.view.uuid for one in capped})
+    losses = [(one, _loss(window, one, against_others=others_w is not None)) for one in capped]
     worst, loss = max(losses, key=lambda pair: pair[1].part if pair[1] is not None else 0.0)
-    alone = not window.siblings(worst.view)
-    whom = f"{worst.view.label} is" if len(capped) == 1 else f"{len(capped)} GPUs are"
     clocks = clocks_in_words(loss)
+    which = f"{worst.view.label} is" if len(capped) == 1 else f"{len(capped)} GPUs are"
+    others = f", the others have {others_w:.0f} W" if others_w is not None else ""
     of_which = f" on {worst.view.label}" if clocks and len(capped) > 1 else ""
     return Suspicion(
         key=key,
         severity=severity_of(loss, settings.warning_loss, _NEVER),
         gpus=[one.view.index for one in capped],
-        summary=f"{whom} held down by a power limit of {worst.limit_w:.0f} W, the default is {worst.default_w:.0f} W"
-        f"{': ' + clocks if clocks else ''}{of_which}.",
-        cause=f"Somebody lowered {'its power limit' if alone else 'the power limit of all GPUs of this model'}.",
-        evidence=_evidence(worst, loss),
-        action=_RAISE_IT.format(watts=worst.default_w, index=worst.view.index),
+        summary=f"{which} held down by a power limit of {worst.limit_w:.0f} W (default {worst.default_w:.0f} W{others})"
+        f"{': ' + clocks if clocks else ''}{of_which}{group_waits(window, worst.view) if clocks else ''}.",
+        cause=_cause(window, first, others_w),
+        evidence={
+            "power_limit_w": worst.limit_w,
+            "power_limit_default_w": worst.default_w,
+            "others_limit_w": others_w,
+            "power_w": worst.view.gpu.power_w,
+            "capped_pct": _percent(share_of(worst.view, "sw_power_cap")),
+            **told(loss),
+        },
+        action=f"If nobody meant it: `sudo nvidia-smi -i {worst.view.index} -pl {worst.default_w:.0f}`, and look for what "
+        "sets it at boot.",
     )
 
 
-def _own_loss(window: Window, one: _Capped) -> ClockLoss | None:
-    """Against its own past alone: siblings with the same limit, and a data sheet without one, are no yardstick."""
-    loss = clock_loss(window, one.view, _HELD_BY)
-    return loss if loss is not None and loss.known_from == OWN_PAST else None
-
-
-def _of_one(window: Window, one: _Capped, settings: PowerThrottleSettings) -> Suspicion:
-    loss = clock_loss(window, one.view, _HELD_BY)
-    clocks = clocks_in_words(loss)
-    theirs = median([watts for other in window.siblings(one.view) if (watts := other.gpu.power_limit_w) is not None])
-    others = f", the others have {theirs:.0f} W" if theirs is not None else ""
-    return Suspicion(
-        key=one.view.uuid,
-        severity=severity_of(loss, settings.warning_loss, _NEVER),
-        gpus=[one.view.index],
-        summary=f"{one.view.label} is held down by a power limit of {one.limit_w:.0f} W (default {one.default_w:.0f} W"
-        f"{others}){': ' + clocks if clocks else ''}{group_waits(window, one.view)}.",
-        cause="Its power limit was lowered, the others' was not.",
-        evidence={**_evidence(one, loss), "siblings_limit_w": theirs},
-        action=_RAISE_IT.format(watts=one.default_w, index=one.view.index),
+def _others_limit_w(window: Window, view: GpuView, capped: Collection[str]) -> float | None:
+    """The limit of the boards of the model that were not lowered, `None` where there are none."""
+    own = view.gpu.power_limit_w or 0.0
+    return median(
+        [
+            limit_w
+            for one in window.siblings(view)
+            if one.uuid not in capped
+            and (limit_w := one.gpu.power_limit_w) is not None
+            and limit_w * _BELOW_DEFAULT > own
+        ]
     )
+
+
+def _loss(window: Window, one: _Capped, *, against_others: bool) -> ClockLoss | None:
+    """Where all have the limit, only the GPU's own past is a yardstick: a data sheet knows nothing of the choice."""
+    loss = clock_loss(window, one.view, _HELD_BY)
+    return loss if against_others or (loss is not None and loss.known_from == OWN_PAST) else None
+
+
+def _cause(window: Window, view: GpuView, others_w: float | None) -> str:
+    if others_w is not None:
+        return "The power limit was lowered here, and not on the others."
+    if not window.siblings(view):
+        return "Somebody lowered its power limit."
+    return "Somebody lowered the power limit of all GPUs of this model."
+
+
+def _percent(share: float | None) -> float | None:
+    return round(100 * share, 1) if share is not None else None
 
 
 def _of_odd(window: Window, one: _Capped, settings: PowerThrottleSettings) -> Suspicion | None:
@@ -203,13 +211,3 @@ def _rivals(window: Window, one: _Capped) -> list[GpuView]:
         and (watts := busy_mean(sibling, "power_w", _STEADY_S)) is not None
         and watts >= _SAME_WATTS * own
     ]
-
-
-def _evidence(one: _Capped, loss: ClockLoss | None) -> dict[str, float | int | str | None]:
-    return {
-        "power_limit_w": one.limit_w,
-        "power_limit_default_w": one.default_w,
-        "power_w": one.view.gpu.power_w,
-        "capped_pct": round(100 * share, 1) if (share := share_of(one.view, "sw_power_cap")) is not None else None,
-        **told(loss),
-    }

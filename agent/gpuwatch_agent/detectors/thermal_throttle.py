@@ -25,6 +25,9 @@ _SHARE_TO_STAY = 0.4
 class ThermalThrottleSettings(DetectorSettings, frozen=True, kw_only=True):
     """A GPU whose clocks are held down by heat."""
 
+    clear_after_s: Annotated[
+        float, Meta(description="How long it must look right before the finding is dropped.", ge=0, le=86400)
+    ] = 60.0
     least_share: Annotated[
         float, Meta(description="Share of the last 10 s for which heat must hold the clocks.", ge=0.001, le=1)
     ] = THERMAL_SHARE

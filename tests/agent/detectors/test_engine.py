@@ -97,6 +97,19 @@ def test_events_tell_the_whole_life_of_a_finding() -> None:
     assert [event.at for event in story.engine.events] == [START + 10, START + 12, START + 44]
 
 
+def test_a_severity_that_wavers_is_told_once() -> None:
+    """Worse at once, better only after thirty seconds of it: no message for each step across the line."""
+    story = Story(GPUS, [Warm()])
+    story.passes(12, at(85, 0))
+    for _ in range(5):
+        story.passes(10, at(95, 0))
+        (finding,) = story.passes(10, at(85, 0))
+        assert finding.severity == "critical"
+    (finding,) = story.passes(25, at(85, 0))
+    assert finding.severity == "warning"
+    assert [event.finding.severity for event in story.engine.events] == ["warning", "critical", "warning"]
+
+
 def test_the_worst_is_told_first() -> None:
     """Critical before warning, then the older."""
     story = Story(GPUS, [Warm()])

@@ -9,7 +9,7 @@ from gpuwatch_agent.detectors.idle_allocation import IdleAllocationDetector
 from gpuwatch_agent.detectors.mixed_hardware import MixedHardwareDetector
 from gpuwatch_agent.detectors.slow_placement import SlowPlacementDetector
 from gpuwatch_agent.hardware.simulated.machines import MACHINES
-from support.simulated_findings import findings_on
+from support.placed_findings import findings_on
 
 DETECTORS: list[Detector[Any]] = [MixedHardwareDetector(), SlowPlacementDetector(), IdleAllocationDetector()]
 IMPATIENT = {

@@ -1,0 +1,77 @@
+"""The hardware power brake: rare, grave, and told apart from everything else that holds clocks down."""
+
+import pytest
+
+from gpuwatch_agent.detectors.power_brake import PowerBrakeDetector
+from support.simulated_findings import SimulatedRun
+from support.warm_gpus import are, held, working
+from support.windows import Change, Story
+
+
+def node() -> Story:
+    return Story([working(index) for index in range(8)], [PowerBrakeDetector()])
+
+
+def test_a_pulled_brake_is_critical_within_ten_seconds() -> None:
+    """The GPU, what it lost, who waits, and that it is its own supply."""
+    (finding,) = node().passes(10, held("hw_slowdown hw_power_brake", 2, sm_clock_mhz=990))
+    assert (finding.severity, finding.gpus) == ("critical", [2])
+    assert finding.summary == (
+        "GPU 2 is braked by the power supply (hardware power brake): 990 of 1,980 MHz, up to 50 % slower; "
+        "the other 7 GPUs of its group wait for it."
+    )
+    assert finding.cause == "Only this GPU is braked: its own power cable, connector or slot."
+
+
+def test_all_braked_together_is_the_servers_supply() -> None:
+    """Each GPU is told, and the cause is what they share."""
+    findings = node().passes(10, held("hw_power_brake", *range(8), sm_clock_mhz=990))
+    assert [finding.gpus for finding in findings] == [[index] for index in range(8)]
+    assert findings[0].cause is not None
+    assert findings[0].cause.startswith("8 of 8 GPUs are braked together")
+
+
+def test_short_pulls_that_come_again_are_a_warning() -> None:
+    """A twentieth of the time is not much work lost, and still not normal."""
+    (finding,) = node().passes(15, held("hw_power_brake", 2, share=0.05))
+    assert finding.severity == "warning"
+    assert finding.summary.startswith("GPU 2 was braked for 5% of the last seconds")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        held("sw_power_cap hw_slowdown", 2, sm_clock_mhz=990),
+        held("sw_thermal hw_thermal hw_slowdown", 2, sm_clock_mhz=990),
+        held("hw_power_brake", 2, share=0.001),
+        are(2, throttle_seconds=None, throttle_reasons=None),
+        held("hw_power_brake", 2, state="stale"),
+    ],
+    ids=["power cap", "heat", "a trace", "unknown", "stale"],
+)
+def test_what_only_looks_like_it_is_not_told(change: Change) -> None:
+    """Other reasons, lifetime totals and GPUs that tell nothing."""
+    assert node().passes(60, change) == []
+
+
+def test_boards_without_the_counter_are_judged_by_the_reason() -> None:
+    """Seen at every look for some seconds."""
+    story = Story([working(0, throttle_seconds=None)], [PowerBrakeDetector()])
+    (finding,) = story.passes(10, held("hw_power_brake", 0))
+    assert finding.severity == "critical"
+
+
+def test_it_ends_a_minute_after_the_brake_is_let_go() -> None:
+    """Not at once: a supply at its limit pulls again."""
+    story = node()
+    story.passes(10, held("hw_power_brake", 2))
+    story.gpus[2] = working(2, throttle_seconds={"hw_power_brake": 7025.0})
+    assert len(story.passes(50)) == 1
+    assert story.passes(30) == []
+
+
+def test_a_simulated_brake_is_found() -> None:
+    """That GPU, critical, seconds after it began."""
+    run = SimulatedRun("dgx-h100-8+power-brake@2~20", 40, [PowerBrakeDetector()])
+    assert [(one.severity, one.gpus) for one in run.findings] == [("critical", [2])]
+    assert (run.raised_after_s("power_brake") or 99) <= 35
