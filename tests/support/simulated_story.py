@@ -1,7 +1,7 @@
 """A simulated machine as the agent sees it: read by a rig, completed by the ledger, remembered, and judged."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from msgspec import structs
 
@@ -57,7 +57,7 @@ class SimulatedStory:
     def close(self) -> None:
         self._rig.close()
 
-    def __enter__(self) -> "SimulatedStory":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -96,7 +96,9 @@ def _under_load(view: GpuView, busy_pct: float) -> _Link | None:
 
 
 def _best(values: Sequence[float], places: Sequence[int]) -> int | None:
-    present = [value for place in places if place < len(values) and (value := values[place]) == value]  # NaN is not equal to itself
+    present = [
+        value for place in places if place < len(values) and (value := values[place]) == value
+    ]  # NaN is not equal to itself
     return int(max(present)) if len(present) >= _LEAST_BUSY_S else None
 
 
