@@ -66,6 +66,8 @@ class NvlinkErrorsDetector:
     def detect(self, window: Window, settings: NvlinkErrorsSettings, raised: frozenset[str]) -> list[Suspicion]:
         found: list[Suspicion] = []
         for view in window.gpus:
+            if not view.tally.links_with_errors:
+                continue
             ports = view.gpu.nvlink.links if view.answers and view.gpu.nvlink is not None else None
             share = _KEEPS_ABOVE if view.uuid in raised else 1.0
             noisy = [noise for port in ports or () if (noise := _noise(view, port, settings, share)) is not None]
@@ -76,6 +78,8 @@ class NvlinkErrorsDetector:
 
 def _noise(view: GpuView, port: NvLinkPort, settings: NvlinkErrorsSettings, share: float) -> _Noise | None:
     tally, name = view.tally, f"nvlink.{port.index}"
+    if port.index not in tally.links_with_errors:
+        return None
     replay_steps = tally.steps(f"{name}.replay", _MINUTE_S)
     crc_steps = max((tally.steps(f"{name}.{kind}", _MINUTE_S) for kind in _CRC), key=len)
     recoveries = tally.growth(f"{name}.recovery", 10 * _MINUTE_S)

@@ -42,7 +42,7 @@ def _judge(view: GpuView) -> Suspicion | None:
             key=view.uuid,
             severity="critical",
             gpus=[view.index],
-            summary=f"{view.label} could not replace a bad row of its memory: no spare row is left for it.",
+            summary=f"{view.label} could not replace a bad row of its memory: the board is due for exchange.",
             cause="Replacing a row has failed; further errors in this place can't be repaired.",
             evidence=evidence,
             action="Drain it, run `dcgmi diag -r 3`, and have the board exchanged (this is what the warranty asks for).",

@@ -35,9 +35,10 @@ class _Counter:
         self.last = last
         self.steps: deque[Step] = deque()
 
-    def take(self, value: int, at: float) -> None:
+    def take(self, value: int, at: float) -> bool:
+        """Tells whether it grew."""
         if value == self.last:
-            return
+            return False
         # A counter that went back was reset: what it shows then has come since.
         grown = value - self.last if value > self.last else value
         self.last = value
@@ -45,6 +46,7 @@ class _Counter:
             self.steps.append(Step(at, grown))
         while self.steps and self.steps[0].at < at - HORIZON_S:
             self.steps.popleft()
+        return grown > 0
 
 
 class _Best:
@@ -73,6 +75,8 @@ class GpuTally:
         self.now = 0.0
         self.ports_when_up: dict[int, NvLinkPort] = {}
         """Every NVLink that has been up since the agent began, as it was then: a port that is down forgets its peer."""
+        self.links_with_errors: set[int] = set()
+        """NVLinks of which any counter has grown since the agent began: on a healthy node none."""
         self._counters: dict[str, _Counter] = {}
         self._pcie_gen = _Best()
         self._pcie_width = _Best()
@@ -138,7 +142,8 @@ class GpuTally:
             if port.state == "up":
                 self.ports_when_up[port.index] = port
             for name, value in (port.errors or {}).items():
-                self._count(f"nvlink.{port.index}.{name}", value)
+                if self._count(f"nvlink.{port.index}.{name}", value):
+                    self.links_with_errors.add(port.index)
 
     def _take_xids(self, xids: Sequence[Xid], wall: float) -> None:
         for xid in xids:
@@ -150,14 +155,14 @@ class GpuTally:
             else:
                 counter.take(xid.count, self.now)
 
-    def _count(self, name: str, value: int | None) -> None:
+    def _count(self, name: str, value: int | None) -> bool:
         if value is None:
-            return
+            return False
         counter = self._counters.get(name)
         if counter is None:
             self._counters[name] = _Counter(value)
-        else:
-            counter.take(value, self.now)
+            return False
+        return counter.take(value, self.now)
 
 
 NOTHING = GpuTally()
