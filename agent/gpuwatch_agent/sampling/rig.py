@@ -9,6 +9,7 @@ from functools import partial
 
 from gpuwatch_agent.attribution.attribute import attribute
 from gpuwatch_agent.attribution.procfs import ProcessTable
+from gpuwatch_agent.attribution.ras import Communicator
 from gpuwatch_agent.collectors.registry import make_collectors
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.hardware.base import Device, GpuProcess, Hardware, Identity, NodeFacts, Placement, Tier
@@ -21,6 +22,7 @@ from gpuwatch_agent.model.process import Process
 from gpuwatch_agent.sampling.breadcrumbs import Blame, Breadcrumbs
 from gpuwatch_agent.sampling.device_reader import DeviceReader, lost_report
 from gpuwatch_agent.sampling.meter import Meter
+from gpuwatch_agent.sampling.ras_watch import RasWatch
 from gpuwatch_agent.sampling.roster import Roster
 from gpuwatch_agent.sampling.worker import Worker
 
@@ -59,7 +61,9 @@ class Rig:
         self._node: Worker[tuple[NodeFacts, list[Device]]] = Worker("node", clock)
         self._host_worker: Worker[HostSide] = Worker("host", clock)
         self._host_reader = HostReader(clock)
-        self._process_table = ProcessTable()
+        asks_nccl = config.attribution.nccl_ras
+        self._process_table = ProcessTable(namespace_pids=asks_nccl)
+        self._ras = RasWatch(config.attribution, self._meter, clock) if asks_nccl else None
         self._facts = NodeFacts()
         self._host: Host | None = None
         self._processes: dict[int, list[Process]] = {}
@@ -88,6 +92,8 @@ class Rig:
             seat.worker.stop()
         self._node.stop()
         self._host_worker.stop()
+        if self._ras is not None:
+            self._ras.stop()
         if not busy and self._node.busy_since is None:
             self._hardware.close()
 
@@ -157,21 +163,24 @@ class Rig:
         if self._host_worker.busy_since is None:
             if not medium and self._host is not None:
                 return
-            self._host_worker.start(partial(self._host_side, self._roster.listed()))
+            heard = self._ras.communicators() if self._ras is not None else ()
+            self._host_worker.start(partial(self._host_side, self._roster.listed(), heard))
             answer = self._host_worker.answer(_HOST_WAIT_S)
         else:
             answer = self._host_worker.answer(0)
         if answer is not None:
             self._host, self._processes = answer
 
-    def _host_side(self, listed: Mapping[int, Sequence[GpuProcess]]) -> HostSide:
+    def _host_side(self, listed: Mapping[int, Sequence[GpuProcess]], communicators: Sequence[Communicator]) -> HostSide:
         tally = self._meter.tally("host", Tier.MEDIUM)
         began = time.perf_counter()
         pids = sorted({process.pid for processes in listed.values() for process in processes})
         facts = self._hardware.process_facts(pids)
         if facts is None:
-            facts = self._process_table.facts(pids)
-        attributed = attribute(listed, facts)
+            attributed = attribute(listed, self._process_table.facts(pids), communicators)
+        else:
+            # What NCCL says is of this machine's processes, not of simulated ones.
+            attributed = attribute(listed, facts)
         host = self._host_reader.read(rates=self._rates)
         tally.ran(time.perf_counter() - began)
         return host, attributed
