@@ -75,6 +75,8 @@ class RasServer:
         self.greeting = greeting
         self.silent_at: str | None = None
         """A command that is never answered."""
+        self.hangs_up_at: str | None = None
+        """A command after which the connection is closed."""
         self.cut_at: int | None = None
         """After so many bytes of the answer the connection breaks."""
         self.endless = False
@@ -113,6 +115,8 @@ class RasServer:
                 self.said.append(words)
                 if self.silent_at is not None and words.startswith(self.silent_at):
                     lines.readline()  # until the client hangs up
+                    return
+                if self.hangs_up_at is not None and words.startswith(self.hangs_up_at):
                     return
                 if words == "STATUS":
                     self._report(connection)

@@ -163,7 +163,7 @@ class Rig:
         if self._host_worker.busy_since is None:
             if not medium and self._host is not None:
                 return
-            heard = self._ras.communicators() if self._ras is not None else ()
+            heard = self._ras.communicators() if self._ras is not None and not self._facts.simulated else ()
             self._host_worker.start(partial(self._host_side, self._roster.listed(), heard))
             answer = self._host_worker.answer(_HOST_WAIT_S)
         else:
@@ -177,10 +177,8 @@ class Rig:
         pids = sorted({process.pid for processes in listed.values() for process in processes})
         facts = self._hardware.process_facts(pids)
         if facts is None:
-            attributed = attribute(listed, self._process_table.facts(pids), communicators)
-        else:
-            # What NCCL says is of this machine's processes, not of simulated ones.
-            attributed = attribute(listed, facts)
+            facts = self._process_table.facts(pids)
+        attributed = attribute(listed, facts, communicators)
         host = self._host_reader.read(rates=self._rates)
         tally.ran(time.perf_counter() - began)
         return host, attributed
