@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gpuwatch_agent.attribution.cgroup import Workload, workload_of
 from gpuwatch_agent.attribution.program import printable, short_name
-from gpuwatch_agent.attribution.ras import Communicator
 from gpuwatch_agent.attribution.tensor_parallel import ANCESTOR_LEVELS, NO_GROUP, Membership, infer
 from gpuwatch_agent.hardware.base import GpuProcess, ProcessFacts
 from gpuwatch_agent.model.process import Process
+
+if TYPE_CHECKING:
+    from gpuwatch_agent.attribution.ras import Communicator
 
 Number = TypeVar("Number", int, float)
 
@@ -24,7 +26,7 @@ NOT_A_WORKLOAD = frozenset({"nvidia-cuda-mps-server", "nvidia-cuda-mps-control"}
 def attribute(
     listed: Mapping[int, Sequence[GpuProcess]],
     facts: Mapping[int, ProcessFacts],
-    communicators: Sequence[Communicator] = (),
+    communicators: Sequence["Communicator"] = (),
 ) -> dict[int, list[Process]]:
     """The processes of every GPU, in the driver's order, with all that is known of each."""
     rows = {gpu: _merged(processes) for gpu, processes in listed.items()}

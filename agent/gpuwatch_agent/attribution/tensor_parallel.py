@@ -21,7 +21,7 @@ The name is the same after the agent restarts.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, structs
 
@@ -34,9 +34,11 @@ from gpuwatch_agent.attribution.command_line import (
 )
 from gpuwatch_agent.attribution.environment import EnvironmentRank, rank_in
 from gpuwatch_agent.attribution.program import printable
-from gpuwatch_agent.attribution.ras import Communicator
 from gpuwatch_agent.attribution.titles import TitleRanks, ranks_in_title
 from gpuwatch_agent.hardware.base import ProcessFacts
+
+if TYPE_CHECKING:
+    from gpuwatch_agent.attribution.ras import Communicator
 
 ANCESTOR_LEVELS = 16
 
@@ -70,7 +72,7 @@ class _Scene:
         self,
         processes: Mapping[int, ProcessFacts],
         gpus_of: Mapping[int, Sequence[int]],
-        communicators: Sequence[Communicator] = (),
+        communicators: Sequence["Communicator"] = (),
     ) -> None:
         self.processes = processes
         self.gpus_of = gpus_of
@@ -124,7 +126,7 @@ Evidence = Callable[[_Scene, Sequence[int], Mapping[int, Membership]], dict[int,
 def infer(
     processes: Mapping[int, ProcessFacts],
     gpus_of: Mapping[int, Sequence[int]],
-    communicators: Sequence[Communicator] = (),
+    communicators: Sequence["Communicator"] = (),
 ) -> dict[int, Membership]:
     """The membership of every GPU process of which the evidence speaks.
 
@@ -168,7 +170,7 @@ def _by_ras(scene: _Scene, pids: Sequence[int], _: Mapping[int, Membership]) -> 
     return found
 
 
-def _seats(scene: _Scene, communicator: Communicator, pids: Sequence[int]) -> dict[int, list[int]]:
+def _seats(scene: _Scene, communicator: "Communicator", pids: Sequence[int]) -> dict[int, list[int]]:
     """Which process is which rank: by PID and GPU together, as a PID may be that of another namespace."""
     seated: dict[int, list[int]] = defaultdict(list)
     for rank in communicator.ranks:
@@ -181,8 +183,8 @@ def _seats(scene: _Scene, communicator: Communicator, pids: Sequence[int]) -> di
 
 
 def _communicator_of(
-    scene: _Scene, pid: int, mine: Sequence[Communicator], other: Membership | None
-) -> Communicator | None:
+    scene: _Scene, pid: int, mine: Sequence["Communicator"], other: Membership | None
+) -> "Communicator | None":
     """Of the world, its data-parallel and its tensor-parallel parts, the one where a slow rank is felt most.
 
     That is the one of the engine's tensor-parallel size; else the busiest, and of equally busy ones the largest.
@@ -204,7 +206,7 @@ def _split_of(scene: _Scene, pid: int, other: Membership | None) -> str:
 
 
 def _communicator_name(
-    scene: _Scene, communicator: Communicator, seated: Mapping[int, object], others: Mapping[int, Membership]
+    scene: _Scene, communicator: "Communicator", seated: Mapping[int, object], others: Mapping[int, Membership]
 ) -> str:
     names = {others[pid].group if pid in others else None for pid in seated}
     name = names.pop() if len(names) == 1 else None

@@ -6,10 +6,10 @@ The sampler process runs one for as long as it lives; `gpuwatch status` runs one
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gpuwatch_agent.attribution.attribute import attribute
 from gpuwatch_agent.attribution.procfs import ProcessTable
-from gpuwatch_agent.attribution.ras import Communicator
 from gpuwatch_agent.collectors.registry import make_collectors
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.hardware.base import Device, GpuProcess, Hardware, Identity, NodeFacts, Placement, Tier
@@ -22,9 +22,12 @@ from gpuwatch_agent.model.process import Process
 from gpuwatch_agent.sampling.breadcrumbs import Blame, Breadcrumbs
 from gpuwatch_agent.sampling.device_reader import DeviceReader, lost_report
 from gpuwatch_agent.sampling.meter import Meter
-from gpuwatch_agent.sampling.ras_watch import RasWatch
 from gpuwatch_agent.sampling.roster import Roster
 from gpuwatch_agent.sampling.worker import Worker
+
+if TYPE_CHECKING:
+    from gpuwatch_agent.attribution.ras import Communicator
+    from gpuwatch_agent.sampling.ras_watch import RasWatch
 
 # Without persistence mode the first call wakes every board, which takes seconds each.
 OPENING_DEADLINE_S = 20.0
@@ -63,7 +66,7 @@ class Rig:
         self._host_reader = HostReader(clock)
         asks_nccl = config.attribution.nccl_ras
         self._process_table = ProcessTable(namespace_pids=asks_nccl)
-        self._ras = RasWatch(config.attribution, self._meter, clock) if asks_nccl else None
+        self._ras = _ras_watch(config, self._meter, clock) if asks_nccl else None
         self._facts = NodeFacts()
         self._host: Host | None = None
         self._processes: dict[int, list[Process]] = {}
@@ -171,7 +174,9 @@ class Rig:
         if answer is not None:
             self._host, self._processes = answer
 
-    def _host_side(self, listed: Mapping[int, Sequence[GpuProcess]], communicators: Sequence[Communicator]) -> HostSide:
+    def _host_side(
+        self, listed: Mapping[int, Sequence[GpuProcess]], communicators: Sequence["Communicator"]
+    ) -> HostSide:
         tally = self._meter.tally("host", Tier.MEDIUM)
         began = time.perf_counter()
         pids = sorted({process.pid for processes in listed.values() for process in processes})
@@ -239,6 +244,12 @@ class Rig:
             breadcrumbs=self._breadcrumbs,
             quarantined=[blame.collector for blame in self._quarantine if blame.gpu_slot == identity.index],
         )
+
+
+def _ras_watch(config: Config, meter: Meter, clock: Callable[[], float]) -> "RasWatch":
+    from gpuwatch_agent.sampling.ras_watch import RasWatch  # only who switched it on pays for it
+
+    return RasWatch(config.attribution, meter, clock)
 
 
 _NO_GPUS = Trouble(
