@@ -107,6 +107,26 @@ class CollectorsSection(Struct, frozen=True, kw_only=True):
     ] = []
 
 
+class AttributionSection(Struct, frozen=True, kw_only=True):
+    """How processes and their groups are found out."""
+
+    nccl_ras: Annotated[
+        bool,
+        Meta(
+            description="Ask NCCL which processes work together (its RAS service, NCCL 2.28.7 and later). It contacts every "
+            "rank of the job, and whoever holds the port is believed: for machines whose users trust each other."
+        ),
+    ] = False
+    nccl_ras_address: Annotated[
+        str,
+        Meta(
+            description="Where that service listens, as NCCL_RAS_ADDR tells the jobs.",
+            extra={"allowed": "HOST:PORT, as localhost:28028", "pattern": _HOST_PORT},
+        ),
+    ] = "localhost:28028"
+    nccl_ras_every_s: Annotated[float, Meta(description="How often it is asked.", ge=30, le=3600)] = 60.0
+
+
 class HardwareSection(Struct, frozen=True, kw_only=True):
     """Which hardware is read."""
 
@@ -176,6 +196,7 @@ class Config(Struct, frozen=True, kw_only=True):
     sampling: SamplingSection = SamplingSection()
     history: HistorySection = HistorySection()
     collectors: CollectorsSection = CollectorsSection()
+    attribution: AttributionSection = AttributionSection()
     hardware: HardwareSection = HardwareSection()
     notify: NotifySection = NotifySection()
     groups: dict[str, list[int]] = {}

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gpuwatch_agent.attribution.cgroup import Workload, workload_of
 from gpuwatch_agent.attribution.program import printable, short_name
 from gpuwatch_agent.attribution.tensor_parallel import ANCESTOR_LEVELS, NO_GROUP, Membership, infer
 from gpuwatch_agent.hardware.base import GpuProcess, ProcessFacts
 from gpuwatch_agent.model.process import Process
+
+if TYPE_CHECKING:
+    from gpuwatch_agent.attribution.ras import Communicator
 
 Number = TypeVar("Number", int, float)
 
@@ -21,7 +24,9 @@ NOT_A_WORKLOAD = frozenset({"nvidia-cuda-mps-server", "nvidia-cuda-mps-control"}
 
 
 def attribute(
-    listed: Mapping[int, Sequence[GpuProcess]], facts: Mapping[int, ProcessFacts]
+    listed: Mapping[int, Sequence[GpuProcess]],
+    facts: Mapping[int, ProcessFacts],
+    communicators: Sequence["Communicator"] = (),
 ) -> dict[int, list[Process]]:
     """The processes of every GPU, in the driver's order, with all that is known of each."""
     rows = {gpu: _merged(processes) for gpu, processes in listed.items()}
@@ -32,7 +37,7 @@ def attribute(
             if one.kind != "graphics" and not (known and known.name in NOT_A_WORKLOAD):
                 memory_of.setdefault(one.pid, {})[gpu] = one.memory_bytes
     homes = {pid: _home_gpus(memory) for pid, memory in memory_of.items()}
-    memberships = infer(facts, {pid: sorted(memory) for pid, memory in memory_of.items()})
+    memberships = infer(facts, {pid: sorted(memory) for pid, memory in memory_of.items()}, communicators)
     return {
         gpu: [
             _row(one, facts, memberships.get(one.pid, NO_GROUP) if gpu in homes.get(one.pid, ()) else NO_GROUP)

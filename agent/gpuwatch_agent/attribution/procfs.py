@@ -17,6 +17,7 @@ ANCESTOR_LEVELS = 16
 COMMAND_BYTES = 16 * 1024
 ENVIRON_BYTES = 512 * 1024
 CGROUP_BYTES = 64 * 1024
+STATUS_BYTES = 16 * 1024
 REREAD_S = 30.0
 REREAD_YOUNG_S = 1.0
 BOOT_S = 10.0
@@ -69,6 +70,7 @@ class _Known:
         "command",
         "environ",
         "name",
+        "namespace_pid",
         "reread_at",
         "start_ticks",
         "started_at",
@@ -87,12 +89,21 @@ class _Known:
         self.command: tuple[str, ...] | None = None
         self.environ: dict[str, str] | None = None
         self.cgroup: str | None = None
+        self.namespace_pid: int | None = None
 
 
 class ProcessTable:
     """Facts about processes, cached by PID and start time."""
 
-    def __init__(self, proc: Path = Path("/proc"), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        namespace_pids: bool = False,
+    ) -> None:
+        """`namespace_pids` costs one more file of each process."""
+        self._namespace_pids = namespace_pids
         self._proc = str(proc)
         self._clock = clock
         self._known: dict[int, _Known] = {}
@@ -154,6 +165,7 @@ class ProcessTable:
             started_at=known.started_at,
             cpu_s=stat.cpu_ticks / self._ticks_per_s,
             rss_bytes=stat.rss_pages * self._page_bytes,
+            namespace_pid=known.namespace_pid,
         )
 
     def _first_sight(self, stat: Stat, now_s: float) -> _Known:
@@ -184,6 +196,7 @@ class ProcessTable:
             command = _read_at(place, "cmdline", COMMAND_BYTES)
             environ = _read_at(place, "environ", ENVIRON_BYTES)
             cgroup = _read_at(place, "cgroup", CGROUP_BYTES)
+            status = _read_at(place, "status", STATUS_BYTES) if self._namespace_pids else None
         finally:
             os.close(place)
         known.command = None if command is None else arguments(command)
@@ -191,6 +204,7 @@ class ProcessTable:
         known.name = text_of(known.comm) if known.command or command is None else f"[{text_of(known.comm)}]"
         known.environ = None if environ is None else wanted_variables(environ)
         known.cgroup = None if cgroup is None else text_of(cgroup)
+        known.namespace_pid = None if status is None else innermost_pid(status)
         known.reread_at = now_s + _reread_after(pid, known, now_s)
 
     def _owner_only(self, pid: int, directory: str) -> ProcessFacts | None:
@@ -241,6 +255,15 @@ def arguments(raw: bytes) -> tuple[str, ...]:
     """The arguments of a command line; a title written over it leaves padding behind, which is dropped."""
     raw = raw.rstrip(b"\0")
     return tuple(text_of(raw).split("\0")) if raw.strip() else ()
+
+
+def innermost_pid(status: bytes) -> int | None:
+    """The PID in the innermost namespace, from /proc/PID/status; `None` where there is only one."""
+    for line in status.split(b"\n"):
+        if line.startswith(b"NSpid:"):
+            pids = line.split()[1:]
+            return int(pids[-1]) if len(pids) > 1 and pids[-1].isdigit() else None
+    return None
 
 
 def wanted_variables(raw: bytes) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """Which processes work in lockstep as one group, and as which rank: inferred, with the evidence named.
 
 The evidence in order, the first that speaks of a process decides:
+0. NCCL's own word, where the configuration lets it be asked (`ras`): communicators with their ranks;
 1. process titles (`VLLM::Worker_TP0`), grouped by parent and by the other indices in the title;
 2. an engine's command line, the process's own or an ancestor's (`--tensor-parallel-size 4`), with ranks from the
    environment where launchers put them;
 3. the environment alone (RANK and WORLD_SIZE of torchrun, MPI, Slurm);
 4. a launcher as parent whose children's environment can't be read: a group without ranks;
 5. one process on several GPUs: a layer split, unless llama.cpp was told to split rows or tensors.
-Declared groups and NCCL's own word (RAS) are to stand before these.
+Declared groups stand before these.
 
 `group` and `rank` are given to processes that wait for each other in every step, whatever `split` is: a data-parallel
 training job is as slow as its slowest rank too. Layer and pipeline splits and replicas have a `split` and no group.
@@ -20,7 +21,7 @@ The name is the same after the agent restarts.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, structs
 
@@ -35,6 +36,9 @@ from gpuwatch_agent.attribution.environment import EnvironmentRank, rank_in
 from gpuwatch_agent.attribution.program import printable
 from gpuwatch_agent.attribution.titles import TitleRanks, ranks_in_title
 from gpuwatch_agent.hardware.base import ProcessFacts
+
+if TYPE_CHECKING:
+    from gpuwatch_agent.attribution.ras import Communicator
 
 ANCESTOR_LEVELS = 16
 
@@ -64,9 +68,15 @@ class _Launched(NamedTuple):
 class _Scene:
     """The GPU processes with their ancestors, and what the evidence asks of them again and again."""
 
-    def __init__(self, processes: Mapping[int, ProcessFacts], gpus_of: Mapping[int, Sequence[int]]) -> None:
+    def __init__(
+        self,
+        processes: Mapping[int, ProcessFacts],
+        gpus_of: Mapping[int, Sequence[int]],
+        communicators: Sequence["Communicator"] = (),
+    ) -> None:
         self.processes = processes
         self.gpus_of = gpus_of
+        self.communicators = communicators
 
     def argv(self, pid: int | None) -> tuple[str, ...]:
         one = self.processes.get(pid) if pid is not None else None
@@ -110,18 +120,100 @@ class _Scene:
         return _Launched(evidence, top, self.lead(top))
 
 
-def infer(processes: Mapping[int, ProcessFacts], gpus_of: Mapping[int, Sequence[int]]) -> dict[int, Membership]:
+Evidence = Callable[[_Scene, Sequence[int], Mapping[int, Membership]], dict[int, Membership]]
+
+
+def infer(
+    processes: Mapping[int, ProcessFacts],
+    gpus_of: Mapping[int, Sequence[int]],
+    communicators: Sequence["Communicator"] = (),
+) -> dict[int, Membership]:
     """The membership of every GPU process of which the evidence speaks.
 
-    `processes` holds the GPU processes and their ancestors, `gpus_of` the GPUs on which each one computes.
+    `processes` holds the GPU processes and their ancestors, `gpus_of` the GPUs on which each one computes,
+    `communicators` what NCCL says where it was asked.
     """
-    scene = _Scene(processes, gpus_of)
+    decided = _decide(_Scene(processes, gpus_of, communicators), EVIDENCE)
+    return {pid: membership for pid, membership in decided.items() if membership is not NO_GROUP}
+
+
+def _decide(scene: _Scene, kinds: Sequence[Evidence]) -> dict[int, Membership]:
     decided: dict[int, Membership] = {}
-    for evidence in EVIDENCE:
-        open_pids = [pid for pid in sorted(gpus_of) if pid not in decided and pid in processes]
+    for evidence in kinds:
+        open_pids = [pid for pid in sorted(scene.gpus_of) if pid not in decided and pid in scene.processes]
         decided.update(evidence(scene, open_pids, decided))
     _settle_double_ranks(scene, decided)
-    return {pid: membership for pid, membership in decided.items() if membership is not NO_GROUP}
+    return decided
+
+
+def _by_ras(scene: _Scene, pids: Sequence[int], _: Mapping[int, Membership]) -> dict[int, Membership]:
+    """Communicators keep the name that the other evidence gives the same processes: the group stays the same group."""
+    if not scene.communicators:
+        return {}
+    seats = {one.id: seated for one in scene.communicators if len(seated := _seats(scene, one, pids)) > 1}
+    others = _decide(scene, EVIDENCE[1:])
+    found = {}
+    for pid in pids:
+        mine = [one for one in scene.communicators if pid in seats.get(one.id, {})]
+        chosen = _communicator_of(scene, pid, mine, others.get(pid))
+        if chosen is None:
+            continue
+        ranks = seats[chosen.id][pid]
+        found[pid] = Membership(
+            group=_communicator_name(scene, chosen, seats[chosen.id], others),
+            # One process may be several ranks, one for each of its GPUs.
+            rank=ranks[0] if len(ranks) == 1 else None,
+            size=chosen.size,
+            split=_split_of(scene, pid, others.get(pid)),
+            source="NCCL RAS",
+        )
+    return found
+
+
+def _seats(scene: _Scene, communicator: "Communicator", pids: Sequence[int]) -> dict[int, list[int]]:
+    """Which process is which rank: by PID and GPU together, as a PID may be that of another namespace."""
+    seated: dict[int, list[int]] = defaultdict(list)
+    for rank in communicator.ranks:
+        there = [pid for pid in pids if rank.gpu in scene.gpus_of[pid]]
+        named = [pid for pid in there if pid == rank.pid]
+        named = named or [pid for pid in there if scene.processes[pid].namespace_pid == rank.pid]
+        if len(named) == 1:
+            seated[named[0]].append(rank.rank)
+    return dict(seated)
+
+
+def _communicator_of(
+    scene: _Scene, pid: int, mine: Sequence["Communicator"], other: Membership | None
+) -> "Communicator | None":
+    """Of the world, its data-parallel and its tensor-parallel parts, the one where a slow rank is felt most.
+
+    That is the one of the engine's tensor-parallel size; else the busiest, and of equally busy ones the largest.
+    """
+    nearest = scene.engine(pid)
+    tensor_size = nearest[1].tensor_size if nearest else None
+    if tensor_size is None and other is not None and other.split == "tensor":
+        tensor_size = other.size
+    if tensor_size is not None and tensor_size > 1:
+        mine = [one for one in mine if one.size == tensor_size]
+    return max(mine, key=lambda one: (one.collectives, one.size, one.id), default=None)
+
+
+def _split_of(scene: _Scene, pid: int, other: Membership | None) -> str:
+    nearest = scene.engine(pid)
+    if nearest and (nearest[1].tensor_size or 1) > 1:
+        return "tensor"
+    return "tensor" if other is not None and other.split == "tensor" else "data"
+
+
+def _communicator_name(
+    scene: _Scene, communicator: "Communicator", seated: Mapping[int, object], others: Mapping[int, Membership]
+) -> str:
+    names = {others[pid].group if pid in others else None for pid in seated}
+    name = names.pop() if len(names) == 1 else None
+    if name is not None and all(pid in seated for pid, one in others.items() if one.group == name):
+        return name
+    first = min(seated)
+    return _group_name("nccl", script_name(scene.argv(first)), scene.lead(first), f"/{communicator.id[2:10]}")
 
 
 def _by_title(scene: _Scene, pids: Sequence[int], _: Mapping[int, Membership]) -> dict[int, Membership]:
@@ -277,7 +369,8 @@ def _by_gpus(scene: _Scene, pids: Sequence[int], _: Mapping[int, Membership]) ->
     return found
 
 
-EVIDENCE: tuple[Callable[[_Scene, Sequence[int], Mapping[int, Membership]], dict[int, Membership]], ...] = (
+EVIDENCE: tuple[Evidence, ...] = (
+    _by_ras,
     _by_title,
     _by_command_line,
     _by_environment,

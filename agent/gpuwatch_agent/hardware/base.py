@@ -252,6 +252,8 @@ class ProcessFacts(Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     cpu_s: float | None = None
     rss_bytes: int | None = None
+    namespace_pid: int | None = None
+    """Its PID as it knows itself, where it lives in a PID namespace of its own and that was asked for."""
 
 
 class Device(Protocol):

@@ -227,3 +227,6 @@ def _or_none(read: Callable[[], Value]) -> Value | None:
     except (OSError, ValueError, LookupError, AttributeError, NotImplementedError, RuntimeError, TypeError):
         # TypeError is psutil's way to say that a line in /proc/stat has too few words.
         return None
+    except AssertionError:
+        # And this its way to say that a line in /proc/net/dev has no colon.
+        return None

@@ -6,6 +6,7 @@ The sampler process runs one for as long as it lives; `gpuwatch status` runs one
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gpuwatch_agent.attribution.attribute import attribute
 from gpuwatch_agent.attribution.procfs import ProcessTable
@@ -23,6 +24,10 @@ from gpuwatch_agent.sampling.device_reader import DeviceReader, lost_report
 from gpuwatch_agent.sampling.meter import Meter
 from gpuwatch_agent.sampling.roster import Roster
 from gpuwatch_agent.sampling.worker import Worker
+
+if TYPE_CHECKING:
+    from gpuwatch_agent.attribution.ras import Communicator
+    from gpuwatch_agent.sampling.ras_watch import RasWatch
 
 # Without persistence mode the first call wakes every board, which takes seconds each.
 OPENING_DEADLINE_S = 20.0
@@ -61,7 +66,9 @@ class Rig:
         self._node: Worker[tuple[NodeFacts, list[Device]] | None] = Worker("node", clock)
         self._host_worker: Worker[HostSide] = Worker("host", clock)
         self._host_reader = HostReader(clock)
-        self._process_table = ProcessTable()
+        asks_nccl = config.attribution.nccl_ras
+        self._process_table = ProcessTable(namespace_pids=asks_nccl)
+        self._ras = _ras_watch(config, self._meter, clock) if asks_nccl else None
         self._facts = NodeFacts()
         self._host: Host | None = None
         self._processes: dict[int, list[Process]] = {}
@@ -89,6 +96,8 @@ class Rig:
         for seat in self._roster.seats:
             seat.worker.stop()
         self._host_worker.stop()
+        if self._ras is not None:
+            self._ras.stop()
         if not busy and self._node.busy_since is None:
             # Letting go may hang, too, and then the process's end must do.
             self._node.start(self._hardware.close)
@@ -163,7 +172,8 @@ class Rig:
         if self._host_worker.busy_since is None:
             if not medium and self._host is not None:
                 return
-            self._host_worker.start(partial(self._host_side, listed))
+            heard = self._ras.communicators() if self._ras is not None and not self._facts.simulated else ()
+            self._host_worker.start(partial(self._host_side, listed, heard))
             answer = self._host_worker.answer(_HOST_WAIT_S if self._host is not None else _FIRST_HOST_WAIT_S)
         else:
             answer = self._host_worker.answer(0)
@@ -176,14 +186,16 @@ class Rig:
         if self._host is None or (since is not None and self._clock() - since > patience):
             self._host, self._processes = None, attribute(listed, {})
 
-    def _host_side(self, listed: Mapping[int, Sequence[GpuProcess]]) -> HostSide:
+    def _host_side(
+        self, listed: Mapping[int, Sequence[GpuProcess]], communicators: Sequence["Communicator"]
+    ) -> HostSide:
         tally = self._meter.tally("host", Tier.MEDIUM)
         began = time.perf_counter()
         pids = sorted({process.pid for processes in listed.values() for process in processes})
         facts = self._hardware.process_facts(pids)
         if facts is None:
             facts = self._process_table.facts(pids)
-        attributed = attribute(listed, facts)
+        attributed = attribute(listed, facts, communicators)
         host = self._host_reader.read(rates=self._rates)
         tally.ran(time.perf_counter() - began)
         return host, attributed
@@ -250,6 +262,12 @@ class Rig:
             breadcrumbs=self._breadcrumbs,
             quarantined=[blame.collector for blame in self._quarantine if blame.gpu_slot == identity.index],
         )
+
+
+def _ras_watch(config: Config, meter: Meter, clock: Callable[[], float]) -> "RasWatch":
+    from gpuwatch_agent.sampling.ras_watch import RasWatch  # only who switched it on pays for it
+
+    return RasWatch(config.attribution, meter, clock)
 
 
 _NO_GPUS = Trouble(

@@ -154,3 +154,15 @@ def test_every_listed_process_has_a_row(
         gpu: {one.pid for one in processes} for gpu, processes in listed.items()
     }
     json.encode({str(gpu): one for gpu, one in rows.items()})
+
+
+def test_what_a_process_may_see_is_its_own_word_or_its_ancestors() -> None:
+    """An engine that wrote its title over its environment inherits what its server was given; odd bytes are spelled out."""
+    facts = {
+        7: ProcessFacts(pid=7, ppid=6, command=("VLLM::Worker_TP0",), environ={}),
+        6: ProcessFacts(pid=6, ppid=5, command=("VLLM::EngineCore",)),
+        5: ProcessFacts(pid=5, ppid=1, command=("vllm", "serve"), environ={"CUDA_VISIBLE_DEVICES": "0,1"}),
+        9: ProcessFacts(pid=9, ppid=5, command=("python",), environ={"CUDA_VISIBLE_DEVICES": "2\x1b"}),
+    }
+    rows = attribute({0: [GpuProcess(pid=7, kind="compute"), GpuProcess(pid=9, kind="compute")]}, facts)[0]
+    assert [row.visible_gpus for row in rows] == ["0,1", "2\\x1b"]

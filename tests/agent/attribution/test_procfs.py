@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
-from gpuwatch_agent.attribution.procfs import ProcessTable, Stat, arguments, wanted_variables
+from gpuwatch_agent.attribution.procfs import ProcessTable, Stat, arguments, innermost_pid, wanted_variables
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -240,3 +240,18 @@ def test_no_files_break_the_table(proc: FakeProc, stat: bytes, cmdline: bytes, c
     found = ProcessTable(proc.root).facts([40, 41])
     assert 41 in found
     json.encode(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "pid"),
+    [
+        (b"Name:\tpython\nNSpid:\t4100\t12\t1\nThreads:\t1\n", 1),
+        (b"NSpid:\t4100\n", None),
+        (b"NSpid:\n", None),
+        (b"NSpid:\t4100\tx\n", None),
+        (b"", None),
+    ],
+)
+def test_the_innermost_pid(status: bytes, pid: int | None) -> None:
+    """The last of several; with a single namespace there is no other PID to tell."""
+    assert innermost_pid(status) == pid

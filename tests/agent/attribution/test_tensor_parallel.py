@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuwatch_agent.attribution.ras import Communicator, Rank
 from gpuwatch_agent.attribution.tensor_parallel import Membership, infer
 from gpuwatch_agent.hardware.base import ProcessFacts
 
@@ -324,3 +325,75 @@ def test_ranks_are_unique_and_within_their_group(
             assert one.size is None or one.rank < one.size
             assert (one.group, one.rank) not in held
             held.add((one.group, one.rank))
+
+
+def spoken(size: int, *ranks: tuple[int, int, int], name: str = "0xabcdef0123", collectives: int = 9) -> Communicator:
+    """A communicator from (rank, PID, GPU)."""
+    seats = tuple(Rank(rank=rank, pid=pid, gpu=gpu) for rank, pid, gpu in ranks)
+    return Communicator(id=name, size=size, ranks=seats, collectives=collectives)
+
+
+def test_nccls_own_word_comes_first_and_keeps_the_group_s_name() -> None:
+    """Ranks as NCCL numbers them, under the name that the group had before NCCL was heard, and has when it is not."""
+    facts = processes(
+        (20, 1, "python /opt/bin/vllm serve Qwen/Qwen3-32B -tp 2"), (30, 20, "python -c x"), (31, 20, "python -c x")
+    )
+    before = infer(facts, one_each(30, 31))
+    found = infer(facts, one_each(30, 31), [spoken(2, (1, 30, 0), (0, 31, 1))])
+    assert before[30].group == found[30].group == "vllm:Qwen/Qwen3-32B@20"
+    assert (before[30].rank, found[30].rank, found[31].rank) == (None, 1, 0)
+    assert (found[30].source, found[30].split, found[30].size) == ("NCCL RAS", "tensor", 2)
+
+
+def test_of_several_communicators_the_one_of_the_tensor_parallel_size() -> None:
+    """The world is larger and may be as busy: the engine's own flag says which one splits the tensors."""
+    facts = processes(
+        (20, 1, "python pretrain.py"),
+        *((30 + rank, 20, "python pretrain.py --tensor-model-parallel-size 2") for rank in range(4)),
+    )
+    world = spoken(4, *((rank, 30 + rank, rank) for rank in range(4)), name="0x1111", collectives=99)
+    halves = [spoken(2, (0, 30, 0), (1, 31, 1), name="0x2222"), spoken(2, (0, 32, 2), (1, 33, 3), name="0x3333")]
+    found = infer(facts, one_each(30, 31, 32, 33), [world, *halves])
+    assert places(found) == {
+        30: ("nccl:pretrain.py@20/2222", 0, 2, "tensor"),
+        31: ("nccl:pretrain.py@20/2222", 1, 2, "tensor"),
+        32: ("nccl:pretrain.py@20/3333", 0, 2, "tensor"),
+        33: ("nccl:pretrain.py@20/3333", 1, 2, "tensor"),
+    }
+    assert {one.source for one in infer(facts, one_each(30, 31, 32, 33), [world]).values()} != {"NCCL RAS"}
+
+
+def test_without_a_size_the_busiest_communicator_counts() -> None:
+    """Where it is felt most that one is late; of equally busy ones the largest."""
+    facts = processes(*((30 + rank, 20, "python job.py") for rank in range(3)))
+    world = spoken(3, *((rank, 30 + rank, rank) for rank in range(3)), name="0x1111", collectives=5)
+    pair = spoken(2, (0, 30, 0), (1, 31, 1), name="0x2222", collectives=800)
+    found = infer(facts, one_each(30, 31, 32), [world, pair])
+    assert [found[pid].size for pid in (30, 31, 32)] == [2, 2, 3]
+    quiet = spoken(2, (0, 30, 0), (1, 31, 1), name="0x2222", collectives=5)
+    assert infer(facts, one_each(30, 31, 32), [quiet, world])[30].size == 3
+
+
+def test_a_pid_of_another_namespace_is_found_by_its_gpu() -> None:
+    """Two containers may both have a PID 7: the GPU tells which is meant, and neither is taken where it does not."""
+    facts = {
+        pid: ProcessFacts(pid=pid, ppid=1, command=("python", "job.py"), namespace_pid=7 + (pid == 902))
+        for pid in (900, 901, 902)
+    }
+    said = [spoken(2, (0, 7, 0), (1, 8, 2))]
+    found = infer(facts, {900: [0], 901: [1], 902: [2]}, said)
+    assert {pid: one.rank for pid, one in found.items()} == {900: 0, 902: 1}
+    assert infer(facts, {900: [0], 901: [0], 902: [2]}, said) == {}
+
+
+def test_a_pid_on_another_gpu_is_somebody_else() -> None:
+    """The PID alone proves nothing: NCCL's rank is on a GPU on which the driver does not list that process."""
+    facts = processes((30, 20, "python job.py"), (31, 20, "python job.py"))
+    assert infer(facts, one_each(30, 31), [spoken(2, (0, 30, 5), (1, 31, 1))]) == {}
+
+
+def test_one_process_that_is_several_ranks() -> None:
+    """It has a place on each of its GPUs, so that no single number is its rank."""
+    facts = processes((30, 20, "python job.py"), (31, 20, "python job.py"))
+    found = infer(facts, {30: [0, 1], 31: [2]}, [spoken(3, (0, 30, 0), (1, 30, 1), (2, 31, 2))])
+    assert [(found[pid].rank, found[pid].size) for pid in (30, 31)] == [(None, 3), (2, 3)]

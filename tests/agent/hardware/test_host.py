@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gpuwatch_agent.hardware.host import HostReader, node_name
@@ -223,6 +223,7 @@ def test_a_container_that_hides_everything(tmp_path: Path, monkeypatch: pytest.M
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["stat", "uptime", "meminfo", "diskstats", "net/dev"]), st.text(max_size=200))
+@example("net/dev", "head\nhead\nno colon")
 def test_no_text_breaks_a_reading(machine: Machine, name: str, text: str) -> None:
     """Whatever a file under /proc holds, the host is read."""
     reader = machine.reader()
