@@ -64,7 +64,7 @@ class Notifier:
 
 def make_targets(settings: NotifySection) -> list[Target]:
     """Every configured target; raises `UsageError` where one makes no sense."""
-    targets: list[Target] = [AppriseTarget(url, number) for number, url in enumerate(settings.urls)]
+    targets: list[Target] = [AppriseTarget(settings.urls, number) for number in range(len(settings.urls))]
     if settings.webhook:
         targets.append(WebhookTarget(settings.webhook, timeout_s=settings.timeout_s))
     return targets

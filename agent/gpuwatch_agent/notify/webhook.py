@@ -8,6 +8,7 @@ from base64 import b64encode
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from socket import SHUT_RDWR
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -49,30 +50,53 @@ class WebhookTarget:
         """One POST, over within the time-out whatever the receiver does."""
         kind = HTTPSConnection if self._https else HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout_s)
-        alarm = threading.Timer(self._timeout_s, _cut, (connection,))
-        alarm.daemon = True
-        alarm.start()
-        try:
-            connection.request("POST", self._path, msgspec.json.encode(message), self._headers)
-            _judge(connection.getresponse())
-        except (OSError, HTTPException, ValueError) as error:
-            # A drop a second keeps every single read in time; the alarm ends the whole.
-            late = isinstance(error, TimeoutError) or not alarm.is_alive()
-            reason = f"no whole answer within {self._timeout_s:g} s" if late else _words(error)
-            raise DeliveryError(scrub(reason, self._url, host=True), again=True) from None
-        finally:
-            alarm.cancel()
-            connection.close()
+        # A drop a second keeps every single read in time; the alarm ends the whole.
+        with _Alarm(connection, self._timeout_s) as alarm:
+            try:
+                connection.request("POST", self._path, msgspec.json.encode(message), self._headers)
+                response = connection.getresponse()
+            except (OSError, HTTPException, ValueError) as error:
+                late = alarm.rang.is_set() or isinstance(error, TimeoutError)
+                raise self._late() if late else self._broken(error) from None
+            with response:  # its body is nobody's business
+                if alarm.rang.is_set():
+                    raise self._late()
+                _judge(response)
+
+    def _late(self) -> DeliveryError:
+        return DeliveryError(f"no whole answer within {self._timeout_s:g} s", again=True)
+
+    def _broken(self, error: Exception) -> DeliveryError:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return DeliveryError(scrub(str(reason), self._url, host=True), again=True)
 
 
-def _cut(connection: HTTPConnection) -> None:
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(SHUT_RDWR)
+class _Alarm:
+    """Cuts a connection when its time is up, and closes it in any case."""
+
+    def __init__(self, connection: HTTPConnection, seconds: float) -> None:
+        self._connection = connection
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+        self.rang = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._connection.close()
+
+    def _ring(self) -> None:
+        self.rang.set()
+        if self._connection.sock is not None:
+            with suppress(OSError):
+                self._connection.sock.shutdown(SHUT_RDWR)
 
 
 def _judge(response: HTTPResponse) -> None:
-    """The status tells; the body is nobody's business."""
+    """What the status says."""
     status = response.status
     if 200 <= status < 300:
         return
@@ -83,8 +107,3 @@ def _judge(response: HTTPResponse) -> None:
     raise DeliveryError(
         f"it answers {status} {response.reason}".strip(), again=status in _TRY_AGAIN, not_before_s=wait_s
     )
-
-
-def _words(error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(reason)

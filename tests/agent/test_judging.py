@@ -1,0 +1,44 @@
+"""A process that samples by itself finds what the agent would: `status --watch` and `check`."""
+
+import pytest
+
+from gpuwatch_agent.config import Config, HardwareSection
+from gpuwatch_agent.hardware.choose import make_hardware
+from gpuwatch_agent.hardware.simulated.passing_time import PassingTime
+from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.oneshot import Watcher
+
+NOON = 1_795_176_000.0
+
+
+def watched(machine: str, seconds: int, *, events: bool = True) -> list[Frame]:
+    """The frames of so many seconds on a simulated machine, whose time passes at once."""
+    config = Config(hardware=HardwareSection(simulate=machine, events=events))
+    clock = PassingTime(NOON)
+    hardware = make_hardware(config, simulation_clock=clock)
+    watcher = Watcher(hardware, config, clock=clock, wall_clock=clock, pause=clock.wait)
+    try:
+        return [watcher.next_frame() for _ in range(seconds)]
+    finally:
+        watcher.close()
+
+
+def test_frames_come_at_their_beat() -> None:
+    """The first at once, then one every interval."""
+    assert [frame.taken_at - NOON for frame in watched("l4", 4)] == [0, 1, 2, 3]
+
+
+def test_a_watcher_judges() -> None:
+    """A GPU that goes while somebody watches is a finding soon after, since the moment it went."""
+    frames = watched("dgx-h100-8+lost@3~5", 12)
+    assert [frame.findings for frame in frames[:6]] == [[]] * 6
+    (finding,) = frames[-1].findings
+    assert (finding.kind, finding.gpus) == ("gpu_lost", [3])
+    assert finding.since - NOON == pytest.approx(5, abs=1)
+
+
+def test_xids_are_counted_unless_that_is_switched_off() -> None:
+    """An Xid within the watch stands in its GPU's row."""
+    last = watched("dgx-h100-8+xid@2=79~3", 8)[-1]
+    assert [(xid.code, xid.count) for xid in last.gpus[2].xids or ()][:1] == [(79, 1)]
+    assert watched("dgx-h100-8+xid@2=79~3", 8, events=False)[-1].gpus[2].xids is None
