@@ -174,7 +174,7 @@ class Spotlight(Apart):
             self.processes[gpu] = [worker(self.pid + gpu, gib=self.gib, name="train.py", user="ada")]
         self._warm = self.chance.randrange(count)
 
-    def live(self, second: int) -> None:
+    def live(self, second: int) -> None:  # noqa: ARG002  # every second is alike
         """Hard work everywhere; one board gets less air, and keeps its clocks all the same."""
         for gpu, card in enumerate(self.cards):
             self.work(gpu, 0.97 + 0.03 * self.chance.random(), compute=1.0, traffic=0.8)

@@ -9,7 +9,7 @@ from msgspec import structs
 from evaluation.apart import Apart, Held, Layers, Loading, Notebook, Replicas, Spotlight, Stages, Unlike
 from evaluation.harmless import HARMLESS, lay_harmless
 from evaluation.labels import Episode, Truth, World
-from evaluation.lockstep import TROUBLES, Lockstep, Style, random_make, random_style, random_trouble
+from evaluation.lockstep import TOLD, TROUBLES, Lockstep, Style, random_make, random_style, random_trouble
 from evaluation.machines import random_rack
 from evaluation.plant import MAKES, Make
 from evaluation.recipes import FAULT_NAMES, cook
@@ -106,12 +106,12 @@ def _troubled_ranks(name: str) -> Maker:
         count = chance.randint(2, 8)
         members = _members(chance, count)
         style = random_style(chance, board)
-        trouble = random_trouble(chance, name, board, members, seconds)
+        trouble = random_trouble(chance, name, members, seconds)
         sensors = _kept(random_sensors(chance, count, seconds), trouble.gpu)
         if name == "stuck":
             # Without counters of the links a hang and an idle engine that spins are one and the same.
             sensors = structs.replace(sensors, link_bytes=True)
-        told = chance.choice(("title", "title", "declared", "launcher"))
+        told = chance.choice(TOLD)
         lanes = chance.choice((None, 8))
 
         def scene(sick: bool) -> Scene:
@@ -142,7 +142,7 @@ def _ranks(change: Callable[[random.Random, Style], Style], **given: object) -> 
         count = 2 if consumer else chance.randint(2, 8)
         style = change(chance, random_style(chance, board))
         members = _members(chance, count)
-        told = chance.choice(("title", "declared", "launcher"))
+        told = chance.choice(TOLD)
         lanes = chance.choice((None, 8))
 
         def scene(sick: bool) -> Scene:

@@ -102,7 +102,7 @@ def sit(
     """Play the episode to the detectors, and to the naive ones beside them."""
     world = episode.world
     history = History(seconds=3600)
-    more = {"topology": world.topology} if "topology" in inspect.signature(Engine).parameters else {}
+    more: dict[str, Any] = {"topology": world.topology} if "topology" in inspect.signature(Engine).parameters else {}
     ours = Engine(world.config, history, detectors=detectors, **more)
     theirs = Engine(world.config, history, detectors=naive)
     hears, overhears = _Listener(), _Listener()

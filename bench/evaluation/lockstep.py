@@ -1,7 +1,7 @@
 """Ranks in step, after what is written of them: the slowest sets the pace, the others spin while they wait."""
 
 import random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -11,6 +11,9 @@ from evaluation.plant import MAKES, Activity, Ailment, Card, Make, wave, wire
 from evaluation.scene import TAIL_S, Scene, Trouble, hold, worker
 
 Idle = Literal["sleep", "spin"]
+Told = Literal["title", "declared", "launcher"]
+TOLD: tuple[Told, ...] = ("title", "declared", "launcher")
+"""How the group becomes known: by process titles, by configuration, by a training launcher."""
 
 TROUBLES: dict[str, tuple[str, ...]] = {
     "slow": (NO_CAUSE,),
@@ -71,6 +74,24 @@ def random_style(chance: random.Random, make: Make) -> Style:
     )
 
 
+class _Burden(NamedTuple):
+    """How much slower ranks are, how long they are kept by the host, what strangers take, and what is left of the links."""
+
+    slow: dict[int, float]
+    host: dict[int, float]
+    foreign: dict[int, float]
+    links: float
+
+
+class _Second(NamedTuple):
+    """One second of a group: how much of it has work, how hard, and how long a step takes."""
+
+    duty: float
+    intensity: float
+    step: float
+    burst: bool
+
+
 class Lockstep(Scene):
     """One group on all boards, or on some."""
 
@@ -82,7 +103,7 @@ class Lockstep(Scene):
         style: Style,
         trouble: Trouble | None = None,
         *,
-        told: Literal["title", "declared", "launcher"] = "title",
+        told: Told = "title",
         members: tuple[int, ...] | None = None,
         pairs: bool = False,
         lanes: int | None = None,
@@ -104,7 +125,7 @@ class Lockstep(Scene):
         for gpu in range(count):
             self.activities[gpu].awake = gpu in self.members
 
-    def _seat(self, told: str) -> None:
+    def _seat(self, told: Told) -> None:
         pid, size = self.chance.randrange(10_000, 90_000), len(self.members)
         if told == "declared":
             self.declared = {"mine": list(self.members)}
@@ -153,15 +174,15 @@ class Lockstep(Scene):
             # Each rank's average covers a little of the second before.
             seen = intensity + (self._before - intensity) * self._late[rank]
             host = working * hosts.get(gpu, 0.0) / step
-            self._set(self.activities[gpu], duty, seen, working * times[rank] / step, host, step, burst=burst)
+            self._set(self.activities[gpu], _Second(duty, seen, step, burst), working * times[rank] / step, host)
         self._before = intensity
         self._intrude(foreign)
         hold(self.activities, self.processes)
         return 1.0 / step
 
-    def _set(
-        self, activity: Activity, duty: float, intensity: float, part: float, host: float, step: float, *, burst: bool
-    ) -> None:
+    def _set(self, activity: Activity, now: _Second, part: float, host: float) -> None:
+        """`part` of the step is worked and `host` waited for the processor; the rest is spun away."""
+        duty, intensity, step, burst = now
         style = self.style
         spinning_idle = style.idle == "spin"
         rest = 1.0 - duty
@@ -183,38 +204,31 @@ class Lockstep(Scene):
             activity.spin = trouble.strength
             activity.link = activity.pcie_tx = activity.pcie_rx = 0.0
 
-    def _befall(self, trouble: Trouble | None) -> tuple[dict[int, float], dict[int, float], dict[int, float], float]:
-        """Slowness, time at the host, foreign parts by GPU, and what is left of the links."""
-        slow: dict[int, float] = {}
-        hosts: dict[int, float] = {}
-        foreign: dict[int, float] = {}
-        narrowed = 1.0
+    def _befall(self, trouble: Trouble | None) -> "_Burden":
+        """What weighs on the ranks now; what ails a board is laid on it."""
+        burden = _Burden({}, {}, {}, 1.0)
         for card in self.cards:
             card.ails = Ailment()
         if trouble is None:
-            return slow, hosts, foreign, narrowed
+            return burden
         gpu, strength = trouble.gpu, trouble.strength
-        card = self.cards[gpu]
-        if trouble.name == "slow":
-            slow[gpu] = strength
-        elif trouble.name == "host":
-            hosts[gpu] = strength
-        elif trouble.name == "heat":
-            card.ails = Ailment(blocked_air=strength)
-        elif trouble.name == "slowdown":
-            card.ails = Ailment(clock_ceiling=strength, reasons=("hw_slowdown",))
-        elif trouble.name == "limit":
-            card.ails = Ailment(limit_w=round(card.make.limit_w * strength))
-        elif trouble.name == "foreign":
-            foreign[gpu] = strength
-        elif trouble.name == "narrow":
-            card.ails = Ailment(lanes=int(strength))
-            narrowed = min(1.0, strength / card.make.lanes) if self.style.over_pcie else 1.0
-        elif trouble.name == "links":
-            down = int(strength * card.make.links)
-            card.ails = Ailment(links_down=frozenset(range(down)))
-            narrowed = 1.0 - down / card.make.links
-        return slow, hosts, foreign, narrowed
+        make = self.cards[gpu].make
+        ails = {
+            "heat": Ailment(blocked_air=strength),
+            "slowdown": Ailment(clock_ceiling=strength, reasons=("hw_slowdown",)),
+            "limit": Ailment(limit_w=float(round(make.limit_w * strength))),
+            "narrow": Ailment(lanes=int(strength)),
+            "links": Ailment(links_down=frozenset(range(int(strength * make.links)))),
+        }
+        self.cards[gpu].ails = ails.get(trouble.name, Ailment())
+        of_rank = {"slow": burden.slow, "host": burden.host, "foreign": burden.foreign}.get(trouble.name)
+        if of_rank is not None:
+            of_rank[gpu] = strength
+        if trouble.name == "narrow" and self.style.over_pcie:
+            return burden._replace(links=min(1.0, strength / make.lanes))
+        if trouble.name == "links":
+            return burden._replace(links=1.0 - int(strength * make.links) / make.links)
+        return burden
 
     def _intrude(self, foreign: dict[int, float]) -> None:
         trouble = self.trouble
@@ -288,7 +302,7 @@ def random_make(chance: random.Random) -> Make:
     return chance.choice(MAKES)
 
 
-def random_trouble(chance: random.Random, name: str, make: Make, members: tuple[int, ...], seconds: int) -> Trouble:
+def random_trouble(chance: random.Random, name: str, members: tuple[int, ...], seconds: int) -> Trouble:
     """Some strength, some rank, some time."""
     strength = {
         "slow": chance.choice((0.2, 0.35, 0.6, 1.2)),

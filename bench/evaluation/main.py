@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             revision=_revision(),
             minutes=minutes,
         )
-        chosen.output.write_text(document(score(answers), score(answers, naive=True), answers, costs, held, PREFACE))
+        chosen.output.write_text(document(answers, costs, held, PREFACE))
     return 0
 
 

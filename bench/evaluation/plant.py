@@ -186,7 +186,7 @@ class Card:
         room = make.limit_w - make.context_w
         spun = (make.spin_part * make.limit_w - make.context_w) * activity.spin
         worked = room * (0.72 * activity.compute * clock**1.7 + 0.34 * activity.memory_traffic)
-        return make.context_w + (max(0.0, spun) * clock + worked) * self._appetite
+        return float(make.context_w + (max(0.0, spun) * clock + worked) * self._appetite)
 
     def row(self, activity: Activity, processes: list[Process] | None) -> Gpu:
         """What the agent would say of it."""

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from evaluation.exam import Answer
 from evaluation.judge_cost import JudgeCost
-from evaluation.scoring import KindScore, Score
+from evaluation.scoring import KindScore, Score, score
 
 THROTTLES = ("thermal_throttle", "power_throttle", "power_brake", "hw_slowdown")
 IMBALANCES = ("tp_imbalance",)
@@ -22,18 +22,18 @@ class Conditions(Struct, frozen=True, kw_only=True):
     minutes: float
 
 
-def table(score: Score) -> list[str]:
+def table(scored: Score) -> list[str]:
     """One row a kind."""
     lines = [
         "| kind | asked | recall | precision | median s | worst s | false alarms /1,000 GPU-h | right culprit | right cause |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    rows = sorted(score.kinds.values(), key=lambda row: row.kind)
-    for row in [*rows, score.total()]:
+    rows = sorted(scored.kinds.values(), key=lambda row: row.kind)
+    for row in [*rows, scored.total()]:
         name = f"**{row.kind}**" if row.kind == "all" else f"`{row.kind}`"
         lines.append(
             f"| {name} | {row.truths} | {_part(row.recall)} | {_part(row.precision)} | {_seconds(row.median_s)} | "
-            f"{_seconds(row.worst_s)} | {_rate(row, score)} | {_of(row.culprits, row.found)} | "
+            f"{_seconds(row.worst_s)} | {_rate(row, scored)} | {_of(row.culprits, row.found)} | "
             f"{_of(row.causes, row.causes_asked)} |"
         )
     return lines
@@ -72,74 +72,93 @@ def families(answers: Sequence[Answer]) -> list[str]:
     return [f"{name} ({count})" for name, count in counted.items()]
 
 
-def trouble(score: Score, most: int) -> list[str]:
+def trouble(scored: Score, most: int) -> list[str]:
     """What went wrong, each with the word that plays it again."""
-    lines = [f"Missed: {len(score.misses)}"]
-    for miss in score.misses[:most]:
+    lines = [f"Missed: {len(scored.misses)}"]
+    for miss in scored.misses[:most]:
         truth = miss.truth
         cost = f", cost {truth.cost:.0%}" if truth.cost is not None else ""
         lines.append(
             f"  {miss.answer.seed}: {truth.kind} of GPU {_list(truth.gpus)} by {truth.fault} from {truth.onset_s:.0f} s{cost}"
         )
-    lines.append(f"False alarms: {len(score.false_alarms)}")
-    for alarm in score.false_alarms[:most]:
+    lines.append(f"False alarms: {len(scored.false_alarms)}")
+    for alarm in scored.false_alarms[:most]:
         said = alarm.said
         well = "healthy" if alarm.answer.healthy else "faulty"
         lines.append(
             f"  {alarm.answer.seed} ({well}): {said.kind} {said.gpus} {said.severity} at {said.at_s:.0f} s: {said.summary}"
         )
-    lines.append(f"Wrong culprit or cause: {len(score.wrongs)}")
-    for wrong in score.wrongs[:most]:
-        lines.append(
-            f"  {wrong.answer.seed}: {wrong.what}: true {_list(wrong.truth.gpus)} by {wrong.truth.fault}; said "
-            f"{wrong.said.gpus}, cause {wrong.said.cause!r}, later {wrong.said.last_gpus}, {wrong.said.last_cause!r}"
-        )
+    lines.append(f"Wrong culprit or cause: {len(scored.wrongs)}")
+    lines += [
+        f"  {wrong.answer.seed}: {wrong.what}: true {_list(wrong.truth.gpus)} by {wrong.truth.fault}; said "
+        f"{wrong.said.gpus}, cause {wrong.said.cause!r}, later {wrong.said.last_gpus}, {wrong.said.last_cause!r}"
+        for wrong in scored.wrongs[:most]
+    ]
     return lines
 
 
-def document(
-    ours: Score, naive: Score, answers: Sequence[Answer], costs: Sequence[JudgeCost], held: Conditions, preface: str
-) -> str:
+def document(answers: Sequence[Answer], costs: Sequence[JudgeCost], held: Conditions, preface: str) -> str:
     """docs/evaluation.md."""
+    ours, naive = score(answers), score(answers, naive=True)
+    return "\n".join(
+        (
+            preface.strip(),
+            "",
+            "## The figures",
+            "",
+            _held(ours, answers, held),
+            "",
+            *targets(ours, costs),
+            "",
+            _bound(ours),
+            "",
+            _beside(ours),
+            "",
+            "### gpuwatch",
+            "",
+            *table(ours),
+            "",
+            "### The naive rule",
+            "",
+            *table(naive),
+            "",
+            "### Episodes",
+            "",
+            ", ".join(families(answers)) + ".",
+            "",
+            "### What went wrong",
+            "",
+            "```text",
+            *trouble(ours, 40),
+            "```",
+            "",
+        )
+    )
+
+
+def _held(ours: Score, answers: Sequence[Answer], held: Conditions) -> str:
     hours = sum(answer.gpus * answer.seconds for answer in answers) / 3600.0
-    bound = 3000.0 / ours.healthy_gpu_hours if ours.healthy_gpu_hours else 0.0
-    parts = [
-        preface.strip(),
-        "",
-        "## The figures",
-        "",
+    return (
         f"{held.date}, revision {held.revision}: {len(answers)} episodes, {hours:.0f} GPU-hours, of which "
         f"{ours.healthy_episodes} episodes and {ours.healthy_gpu_hours:.0f} GPU-hours healthy; seed {held.seed}; "
-        f"{held.minutes:.1f} minutes. To repeat it: `{held.command}`.",
-        "",
-        *targets(ours, costs),
-        "",
-        f"So few healthy hours can't prove a rate: with none at all in {ours.healthy_gpu_hours:.0f} GPU-hours the true rate may "
-        f"still be {bound:.0f} in 1,000 (95 %). `--episodes` makes the exam longer.",
-        "",
-        f"Remarks below a warning without a fault behind them: {ours.stray_infos}. True findings that were dropped and said "
-        f"again while the fault lasted: {ours.repeats}.",
-        "",
-        "### gpuwatch",
-        "",
-        *table(ours),
-        "",
-        "### The naive rule",
-        "",
-        *table(naive),
-        "",
-        "### Episodes",
-        "",
-        ", ".join(families(answers)) + ".",
-        "",
-        "### What went wrong",
-        "",
-        "```text",
-        *trouble(ours, 40),
-        "```",
-        "",
-    ]
-    return "\n".join(parts)
+        f"{held.minutes:.1f} minutes. To repeat it: `{held.command}`."
+    )
+
+
+def _beside(ours: Score) -> str:
+    return (
+        f"Remarks below a warning without a fault behind them: {ours.stray_infos}. Of the true findings, {ours.repeats} were "
+        "dropped and said again while the fault lasted."
+    )
+
+
+def _bound(ours: Score) -> str:
+    """The rule of three: what no event at all in so many hours proves."""
+    bound = 3000.0 / ours.healthy_gpu_hours if ours.healthy_gpu_hours else 0.0
+    return (
+        f"So few healthy hours can't prove a rate: with no false alarm at all in {ours.healthy_gpu_hours:.0f} GPU-hours the "
+        f"true rate may still be {bound:.0f} in 1,000 (95 %). `--episodes` makes the exam longer."
+    )
 
 
 def _part(value: float | None) -> str:
@@ -154,8 +173,9 @@ def _of(part: int, whole: int) -> str:
     return "–" if not whole else f"{part / whole:.3f}"
 
 
-def _rate(row: KindScore, score: Score) -> str:
-    return f"{row.false_when_healthy / score.healthy_gpu_hours * 1000.0:.1f}" if score.healthy_gpu_hours else "–"
+def _rate(row: KindScore, scored: Score) -> str:
+    hours = scored.healthy_gpu_hours
+    return f"{row.false_when_healthy / hours * 1000.0:.1f}" if hours else "–"
 
 
 def _list(gpus: frozenset[int]) -> str:
