@@ -121,6 +121,7 @@ class Loading(Apart):
                 rank=gpu if titled else None,
                 size=count if titled else None,
                 split="tensor" if titled else None,
+                age_s=0.0,
             )
             for gpu in range(count)
         ]
@@ -166,10 +167,12 @@ class Notebook(Apart):
 
 
 class Spotlight(Apart):
-    """Independent boards, some of them warm or at their power limit, none of them in any trouble."""
+    """Independent boards hard at work, one of them warm: so many degrees below where it would have to slow down."""
 
-    def __init__(self, seed: int, make: Make, count: int) -> None:
+    def __init__(self, seed: int, make: Make, count: int, *, below_c: float) -> None:
         super().__init__(seed, make, count)
+        self._below_c = below_c
+        self._blocked = 0.3
         for gpu in range(count):
             self.processes[gpu] = [worker(self.pid + gpu, gib=self.gib, name="train.py", user="ada")]
         self._warm = self.chance.randrange(count)
@@ -179,10 +182,10 @@ class Spotlight(Apart):
         for gpu, card in enumerate(self.cards):
             self.work(gpu, 0.97 + 0.03 * self.chance.random(), compute=1.0, traffic=0.8)
             if gpu == self._warm:
-                # Air is given and taken so that it stays nine to seven degrees below its limit.
-                target = card.make.slowdown_c - 11.0
-                blocked = card.ails.blocked_air + 0.01 * (target - card.degrees)
-                card.ails = Ailment(blocked_air=min(0.6, max(0.0, blocked)))
+                # Air is given and taken so that the chip stays where it shall.
+                error = card.make.slowdown_c - 3.0 - self._below_c - card.degrees
+                self._blocked = min(0.85, max(0.0, self._blocked + 0.002 * error))
+                card.ails = Ailment(blocked_air=min(0.85, max(0.0, self._blocked + 0.02 * error)))
 
 
 class Held(Apart):

@@ -165,7 +165,7 @@ def _attach_display(scene: Lockstep) -> None:
     scene.processes[0].append(worker(2_950, gib=0.3, user="lin", name="firefox", kind="graphics"))
 
 
-def _alone(build: Callable[[random.Random, int, Make, int], Apart]) -> Maker:
+def _alone(build: Callable[[random.Random, int, Make, int], Apart], *, healthy: bool = True) -> Maker:
     def make(chance: random.Random, seed: int) -> tuple[World, bool]:
         seconds = _length(chance)
         board, count = random_make(chance), chance.randint(2, 8)
@@ -177,7 +177,7 @@ def _alone(build: Callable[[random.Random, int, Make, int], Apart]) -> Maker:
             again.setstate(state)
             return build(again, seed, board, count)
 
-        return SceneWorld(scene, random_sensors(chance, count, seconds), seed, seconds), True
+        return SceneWorld(scene, random_sensors(chance, count, seconds), seed, seconds), healthy
 
     return make
 
@@ -290,6 +290,7 @@ FAMILIES: tuple[tuple[str, int, Maker], ...] = (
     ("machine/idle-allocation", 2, _held_machine),
     *((f"ranks/{name}", 3 if name in {"narrow", "links"} else 8, _troubled_ranks(name)) for name in TROUBLES),
     *((f"unlike/{how}", 3, _unlike(how)) for how in ("model", "firmware", "limit")),
+    ("warm/close to the limit", 4, _alone(lambda _, seed, make, count: Spotlight(seed, make, count, below_c=1.0), healthy=False)),
     ("placed/badly", 4, _badly_placed),
     ("healthy/machine", 24, _healthy_machine),
     ("healthy/at the power limit", 8, _busy_machine),
@@ -306,7 +307,7 @@ FAMILIES: tuple[tuple[str, int, Maker], ...] = (
     ("healthy/stages", 8, _alone(lambda _, seed, make, count: Stages(seed, make, count))),
     ("healthy/loading", 10, _alone(lambda chance, seed, make, count: Loading(seed, make, count, titled=chance.random() < 0.7))),
     ("healthy/notebook", 8, _alone(lambda _, seed, make, count: Notebook(seed, make, count))),
-    ("healthy/hot not throttling", 6, _alone(lambda _, seed, make, count: Spotlight(seed, make, count))),
+    ("healthy/hot not throttling", 6, _alone(lambda _, seed, make, count: Spotlight(seed, make, count, below_c=8.0))),
     ("healthy/memory held for minutes", 6,
      _alone(lambda chance, seed, make, count: Held(seed, make, count, now_and_then=chance.random() < 0.6))),
     ("placed/well", 3, _well_placed),

@@ -9,6 +9,7 @@ from evaluation.labels import NO_CAUSE, Truth
 from evaluation.observed import POWER_WORDS, THERMAL_WORDS
 from evaluation.plant import MAKES, Activity, Ailment, Card, Make, wave, wire
 from evaluation.scene import TAIL_S, Scene, Trouble, hold, worker
+from gpuwatch_agent.model.process import Process
 
 Idle = Literal["sleep", "spin"]
 Told = Literal["title", "declared", "launcher"]
@@ -121,6 +122,7 @@ class Lockstep(Scene):
         self._drift = 0.0
         self._burst_until = -1
         self._before = 1.0
+        self._tells_shares = self.chance.random() < 0.6
         self._seat(told)
         for gpu in range(count):
             self.activities[gpu].awake = gpu in self.members
@@ -239,12 +241,17 @@ class Lockstep(Scene):
         self.processes[gpu] = own
         if gpu in foreign:
             part = foreign[gpu]
-            self.processes[gpu] = [*own, worker(777_001, gib=2.5, user="mallory", name="mine.py")]
+            self.processes[gpu] = [*own, self._stranger(part)]
             activity = self.activities[gpu]
             activity.busy = 1.0
             activity.compute = min(1.0, activity.compute * (1.0 - part) + 0.8 * part)
             activity.spin *= 1.0 - part
             activity.memory_traffic = min(1.0, activity.memory_traffic + 0.3 * part)
+
+    def _stranger(self, part: float) -> Process:
+        """Not every driver tells which process takes how much of the chip."""
+        sm_pct = float(round(100.0 * part)) if self._tells_shares else None
+        return worker(777_001, gib=2.5, user="mallory", name="mine.py", sm_pct=sm_pct)
 
     def truths(self) -> list[Truth]:
         """What the trouble is by its own name."""
@@ -272,6 +279,8 @@ class Lockstep(Scene):
                 ends_s=trouble.ends_s + TAIL_S if trouble.ends_s is not None else None,
                 # Whether a limit bites is for the board to say.
                 required=kind != "power_throttle",
+                # Where nobody tells how much the stranger takes, that it is there is all that can be said.
+                least="info" if kind == "noisy_neighbour" and not self._tells_shares else "warning",
                 fault=trouble.name,
             )
         ]
@@ -289,6 +298,10 @@ class Lockstep(Scene):
                 )
             )
         return found
+
+    def groups(self) -> list[tuple[int, ...]]:
+        """The one."""
+        return [self.members]
 
     def imbalance(self) -> tuple[Trouble, frozenset[int], tuple[str, ...]] | None:
         """Any trouble but a hang may hold the group up."""

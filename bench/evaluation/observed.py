@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from evaluation.labels import COSTLY, NOTICEABLE, Truth
 from gpuwatch_agent.model.gpu import Gpu
@@ -12,6 +12,7 @@ POWER_WORDS = ("power limit", "power cap", "power-cap", "capped", "lower limit")
 _SMOOTH_S = 10
 _LASTING_S = 30
 _LONG_ENOUGH_S = 75
+_WARM_FOR_S = 120
 _TAIL_S = 60.0
 # How warm, against the board's own limit, counts as hot: at it for sure, a little below at pleasure.
 _NEAR_LIMIT_C = 6.0
@@ -23,6 +24,7 @@ class Notes(Struct):
     reasons: list[list[frozenset[str]]]
     """By second and GPU."""
     degrees: list[list[float | None]]
+    clocks: list[list[float]]
     pace: list[float]
     """Of the job in question; 1 where nothing holds it back."""
 
@@ -32,18 +34,21 @@ class Notes(Struct):
         """One second more; of a GPU that is away or silent nothing is known."""
         reasons: list[frozenset[str]] = [frozenset()] * self.gpus
         degrees: list[float | None] = [None] * self.gpus
+        clocks = [0.0] * self.gpus
         for row in rows:
             if row.state == "ok":
                 reasons[row.index] = frozenset(row.throttle_reasons or ())
                 degrees[row.index] = row.temperature_c
+                clocks[row.index] = float(row.sm_clock_mhz or 0)
         self.reasons.append(reasons)
         self.degrees.append(degrees)
+        self.clocks.append(clocks)
         self.pace.append(pace)
 
 
 def new_notes(gpus: int) -> Notes:
     """An empty page."""
-    return Notes(reasons=[], degrees=[], pace=[], gpus=gpus)
+    return Notes(reasons=[], degrees=[], clocks=[], pace=[], gpus=gpus)
 
 
 def first_lasting(flags: Sequence[bool], seconds: int = _LASTING_S) -> int | None:
@@ -54,21 +59,19 @@ def first_lasting(flags: Sequence[bool], seconds: int = _LASTING_S) -> int | Non
     return None
 
 
-def heat_truths(notes: Notes, limits: Sequence[tuple[float, float]], fault: str) -> list[Truth]:
-    """Thermal throttling and heat, from the boards' own words; `limits` are throttle and slowdown degrees."""
+def heat_truths(notes: Notes, throttle_at_c: Sequence[float], fault: str) -> list[Truth]:
+    """Thermal throttling and heat, from the boards' own words; each begins to throttle at its own temperature."""
     found = []
-    for gpu in range(len(limits)):
-        throttle_c, slowdown_c = limits[gpu]
+    for gpu, throttle_c in enumerate(throttle_at_c):
         flags = [bool(row[gpu] & {"sw_thermal", "hw_thermal"}) for row in notes.reasons]
         found += _from_flags("thermal_throttle", gpu, flags, fault)
-        hot = [
-            degrees[gpu] is not None and (degrees[gpu] or 0.0) >= throttle_c - _NEAR_LIMIT_C
-            for degrees in notes.degrees
-        ]
-        beyond = [degrees[gpu] is not None and (degrees[gpu] or 0.0) >= slowdown_c for degrees in notes.degrees]
-        found += _from_flags("high_temperature", gpu, beyond, fault)
-        if any(hot):
-            found.append(_allowed("high_temperature", gpu, hot.index(True), fault))
+        # Who slows down already is told so by the other kind: heat by itself is what comes before.
+        near = [_is_at(degrees[gpu], throttle_c - _NEAR_LIMIT_C) for degrees in notes.degrees]
+        close = [_is_at(degrees[gpu], throttle_c - 2.0) for degrees in notes.degrees]
+        if not any(flags) and first_lasting(close, _WARM_FOR_S) is not None:
+            found += _from_flags("high_temperature", gpu, close, fault)
+        if any(near):
+            found.append(_allowed("high_temperature", gpu, near.index(True), fault))
         for reason, kind in (("hw_power_brake", "power_brake"), ("hw_slowdown", "hw_slowdown")):
             flags = [reason in row[gpu] for row in notes.reasons]
             explained = [bool(row[gpu] & {"hw_thermal", "hw_power_brake"}) for row in notes.reasons]
@@ -77,6 +80,27 @@ def heat_truths(notes: Notes, limits: Sequence[tuple[float, float]], fault: str)
                 found += [_allowed(kind, gpu, explained.index(True), fault)]
                 continue
             found += _from_flags(kind, gpu, flags, fault)
+    return found
+
+
+def _is_at(degrees: float | None, limit_c: float) -> bool:
+    return degrees is not None and degrees >= limit_c
+
+
+def clock_truths(notes: Notes, groups: Sequence[Sequence[int]], fault: str) -> list[Truth]:
+    """A rank whose clock is below its siblings' holds them up, be it by nobody's fault: to say so is no error."""
+    found = []
+    for group in groups:
+        for gpu in group:
+            others = [other for other in group if other != gpu]
+            below = [
+                clocks[gpu] < 0.97 * sorted(clocks[other] for other in others)[len(others) // 2]
+                for clocks in notes.clocks
+            ]
+            onset = first_lasting(below, 20)
+            if onset is not None:
+                one = _allowed("tp_imbalance", gpu, onset, fault)
+                found.append(structs.replace(one, group=frozenset(group)))
     return found
 
 

@@ -177,7 +177,7 @@ def _stuck(_: Case) -> Dish:
 
 def _memory(case: Case) -> Dish:
     capacity = case.rack.machine.board.memory_bytes / GIB
-    return (round(capacity * case.chance.uniform(0.06, 0.09), 1),), (Due(kind="memory_imbalance"),), None
+    return (round(capacity * case.chance.uniform(0.06, 0.09), 1),), (Due(kind="memory_imbalance", least="info"),), None
 
 
 def _idle_allocation(_: Case) -> Dish:

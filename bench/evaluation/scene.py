@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct, structs
 
 from evaluation.labels import Truth
-from evaluation.observed import capped_truths, heat_truths, imbalance_truths, losses, new_notes
+from evaluation.observed import capped_truths, clock_truths, heat_truths, imbalance_truths, losses, new_notes
 from evaluation.plant import GIB, Activity, Card
 from evaluation.sensors import Reader, Sensors
 from gpuwatch_agent.config import Config
@@ -52,6 +52,10 @@ class Scene:
 
     def truths(self) -> list[Truth]:
         """What must be found whatever it costs."""
+        return []
+
+    def groups(self) -> list[tuple[int, ...]]:
+        """Boards that work in step."""
         return []
 
     def imbalance(self) -> tuple[Trouble, frozenset[int], tuple[str, ...]] | None:
@@ -121,9 +125,11 @@ class SceneWorld:
     def truths(self) -> list[Truth]:
         """What the scene declares, what the boards said, and what it cost."""
         scene = self._scene
-        limits = [(card.make.slowdown_c - 3.0, card.make.slowdown_c) for card in scene.cards]
+        throttle_at_c = [card.make.slowdown_c - 3.0 for card in scene.cards]
         named = scene.imbalance()
-        found = [*heat_truths(self._notes, limits, named[0].name if named else "none"), *scene.truths()]
+        fault = named[0].name if named else "none"
+        found = [*heat_truths(self._notes, throttle_at_c, fault), *scene.truths()]
+        found += clock_truths(self._notes, scene.groups(), fault)
         if named is None:
             return found
         trouble, group, causes = named
@@ -175,6 +181,8 @@ def worker(
     size: int | None = None,
     split: str | None = None,
     kind: str = "compute",
+    sm_pct: float | None = None,
+    age_s: float = 40_000.0,
 ) -> Process:
     """One process, as attribution tells of it."""
     return Process(
@@ -183,14 +191,14 @@ def worker(
         name=name,
         command=name,
         memory_bytes=int(gib * GIB),
-        sm_pct=None,
+        sm_pct=sm_pct,
         tp_group=group,
         tp_rank=rank,
         tp_size=size,
         tp_source=f'process title "{name}"' if group is not None else None,
         split=split,
         kind=kind,
-        started_at=NOON - 40_000.0,
+        started_at=NOON - age_s,
     )
 
 

@@ -3,9 +3,11 @@
 import random
 from collections.abc import Iterator, Sequence
 
+from msgspec import structs
+
 from evaluation.labels import Truth
 from evaluation.machines import Rack
-from evaluation.observed import capped_truths, heat_truths, imbalance_truths, losses, new_notes
+from evaluation.observed import capped_truths, clock_truths, heat_truths, imbalance_truths, losses, new_notes
 from evaluation.recipes import Due, Recipe
 from evaluation.sensors import Reader, Sensors
 from gpuwatch_agent.attribution.attribute import attribute
@@ -157,17 +159,22 @@ class SimulatedWorld:
     def truths(self) -> list[Truth]:
         """What was laid over it, and what came of it."""
         board = self._rack.machine.board
-        limits = [(board.temperature_throttle_c, board.temperature_slowdown_c)] * self.gpus
         fault = self._recipe.name if self._recipe is not None else "none"
-        found = heat_truths(self._notes, limits, fault)
+        found = heat_truths(self._notes, [board.temperature_throttle_c] * self.gpus, fault)
+        found += clock_truths(self._notes, self._rack.groups, fault)
         if self._recipe is not None:
             found += self._of_recipe(self._recipe)
         return found
 
     def _of_recipe(self, recipe: Recipe) -> list[Truth]:
         start = recipe.start_s or 0.0
+        # What was counted before anybody looked is a total, and totals are no news.
+        before = recipe.start_s is None and recipe.name == "ecc"
         group = frozenset(next(group for group in self._rack.groups if recipe.gpu in group))
-        found = [self._due(recipe, due, start, group) for due in recipe.dues]
+        found = [
+            self._due(recipe, structs.replace(due, required=False) if before else due, start, group)
+            for due in recipe.dues
+        ]
         if recipe.capped:
             found += capped_truths(self._notes, recipe.gpu, start, recipe.ends_s, recipe.name)
         if recipe.imbalance_causes is not None and len(group) > 1:
