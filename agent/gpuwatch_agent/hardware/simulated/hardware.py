@@ -10,7 +10,7 @@ from gpuwatch_agent.hardware.simulated.faults import FAULTS
 from gpuwatch_agent.hardware.simulated.machines import MACHINES
 from gpuwatch_agent.hardware.simulated.node import Node
 from gpuwatch_agent.hardware.simulated.processes import SimulatedProcess
-from gpuwatch_agent.hardware.simulated.spec import GRAMMAR, parse_spec
+from gpuwatch_agent.hardware.simulated.spec import GRAMMAR, Simulation, parse_spec
 
 
 class SimulationInfo(Struct, frozen=True, kw_only=True):
@@ -63,8 +63,11 @@ class SimulatedHardware:
     and in which order GPUs are asked.
     """
 
-    def __init__(self, spec: str, *, clock: Callable[[], float], seed: int = 0, opened_at: float | None = None) -> None:
-        self.simulation = parse_spec(spec)
+    def __init__(
+        self, spec: str | Simulation, *, clock: Callable[[], float], seed: int = 0, opened_at: float | None = None
+    ) -> None:
+        """`spec` is a word as on the command line, or a machine made up elsewhere."""
+        self.simulation = parse_spec(spec) if isinstance(spec, str) else spec
         self._node = Node(self.simulation, clock, seed)
         self._node.opened_at = opened_at
         self._devices: dict[tuple[int, int], SimulatedDevice] = {}

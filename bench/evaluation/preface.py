@@ -1,0 +1,3 @@
+PREFACE = """
+# How good are the findings?
+"""

@@ -1,0 +1,194 @@
+"""The figures in words and tables, for the screen and for docs/evaluation.md."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from evaluation.exam import Answer
+from evaluation.judge_cost import JudgeCost
+from evaluation.scoring import KindScore, Score, score
+
+THROTTLES = ("thermal_throttle", "power_throttle", "power_brake", "hw_slowdown")
+IMBALANCES = ("tp_imbalance",)
+
+
+class Conditions(Struct, frozen=True, kw_only=True):
+    """Under which the exam was held."""
+
+    date: str
+    seed: int
+    command: str
+    revision: str
+    minutes: float
+
+
+def table(scored: Score) -> list[str]:
+    """One row a kind."""
+    lines = [
+        "| kind | asked | recall | precision | median s | worst s | false alarms /1,000 GPU-h | right culprit | right cause |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    rows = sorted(scored.kinds.values(), key=lambda row: row.kind)
+    for row in [*rows, scored.total()]:
+        name = f"**{row.kind}**" if row.kind == "all" else f"`{row.kind}`"
+        lines.append(
+            f"| {name} | {row.truths} | {_part(row.recall)} | {_part(row.precision)} | {_seconds(row.median_s)} | "
+            f"{_seconds(row.worst_s)} | {_rate(row, scored)} | {_of(row.culprits, row.found)} | "
+            f"{_of(row.causes, row.causes_asked)} |"
+        )
+    return lines
+
+
+def targets(ours: Score, costs: Sequence[JudgeCost]) -> list[str]:
+    """The bars, and where we stand."""
+    everything, throttles, imbalances = ours.total(), ours.total(THROTTLES), ours.total(IMBALANCES)
+    hours = ours.healthy_gpu_hours
+    rows = [
+        ("recall", "≥ 0.97", _part(everything.recall), _at_least(everything.recall, 0.97)),
+        ("precision", "≥ 0.97", _part(everything.precision), _at_least(everything.precision, 0.97)),
+        ("right culprit", "≥ 0.95", _of(everything.culprits, everything.found), _share(everything.culprits, everything.found, 0.95)),
+        ("right cause", "≥ 0.90", _of(everything.causes, everything.causes_asked), _share(everything.causes, everything.causes_asked, 0.9)),
+        ("throttling found, worst", "≤ 15 s", _seconds(throttles.worst_s) + " s", _at_most(throttles.worst_s, 15.0)),
+        ("imbalance found, worst", "≤ 60 s", _seconds(imbalances.worst_s) + " s", _at_most(imbalances.worst_s, 60.0)),
+        (
+            "false alarms in healthy load",
+            "≤ 1 per 1,000 GPU-h",
+            f"{everything.false_when_healthy} in {hours:.0f} GPU-h",
+            _at_most(everything.false_when_healthy / hours * 1000.0 if hours else None, 1.0),
+        ),
+        *(
+            (f"one judgement, {cost.case}", f"≤ {cost.bar_ms:g} ms", f"{cost.median_ms:.2f} ms (worst {cost.worst_ms:.1f})", _at_most(cost.median_ms, cost.bar_ms))
+            for cost in costs
+        ),
+    ]  # fmt: skip
+    return ["| what | bar | here | |", "|---|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+def families(answers: Sequence[Answer]) -> list[str]:
+    """How many episodes of what there were."""
+    counted: dict[str, int] = {}
+    for answer in answers:
+        counted[answer.name] = counted.get(answer.name, 0) + 1
+    return [f"{name} ({count})" for name, count in counted.items()]
+
+
+def trouble(scored: Score, most: int) -> list[str]:
+    """What went wrong, each with the word that plays it again."""
+    lines = [f"Missed: {len(scored.misses)}"]
+    for miss in scored.misses[:most]:
+        truth = miss.truth
+        cost = f", cost {truth.cost:.0%}" if truth.cost is not None else ""
+        lines.append(
+            f"  {miss.answer.seed}: {truth.kind} of GPU {_list(truth.gpus)} by {truth.fault} from {truth.onset_s:.0f} s{cost}"
+        )
+    lines.append(f"False alarms: {len(scored.false_alarms)}")
+    for alarm in scored.false_alarms[:most]:
+        said = alarm.said
+        well = "healthy" if alarm.answer.healthy else "faulty"
+        lines.append(
+            f"  {alarm.answer.seed} ({well}): {said.kind} {said.gpus} {said.severity} at {said.at_s:.0f} s: {said.summary}"
+        )
+    lines.append(f"Wrong culprit or cause: {len(scored.wrongs)}")
+    lines += [
+        f"  {wrong.answer.seed}: {wrong.what}: true {_list(wrong.truth.gpus)} by {wrong.truth.fault}; said "
+        f"{wrong.said.gpus}, cause {wrong.said.cause!r}, later {wrong.said.last_gpus}, {wrong.said.last_cause!r}"
+        for wrong in scored.wrongs[:most]
+    ]
+    return lines
+
+
+def document(answers: Sequence[Answer], costs: Sequence[JudgeCost], held: Conditions, preface: str) -> str:
+    """docs/evaluation.md."""
+    ours, naive = score(answers), score(answers, naive=True)
+    return "\n".join(
+        (
+            preface.strip(),
+            "",
+            "## The figures",
+            "",
+            _held(ours, answers, held),
+            "",
+            *targets(ours, costs),
+            "",
+            _bound(ours),
+            "",
+            _beside(ours),
+            "",
+            "### gpuwatch",
+            "",
+            *table(ours),
+            "",
+            "### The naive rule",
+            "",
+            *table(naive),
+            "",
+            "### Episodes",
+            "",
+            ", ".join(families(answers)) + ".",
+            "",
+            "### What went wrong",
+            "",
+            "```text",
+            *trouble(ours, 40),
+            "```",
+            "",
+        )
+    )
+
+
+def _held(ours: Score, answers: Sequence[Answer], held: Conditions) -> str:
+    hours = sum(answer.gpus * answer.seconds for answer in answers) / 3600.0
+    return (
+        f"{held.date}, revision {held.revision}: {len(answers)} episodes, {hours:.0f} GPU-hours, of which "
+        f"{ours.healthy_episodes} episodes and {ours.healthy_gpu_hours:.0f} GPU-hours healthy; seed {held.seed}; "
+        f"{held.minutes:.1f} minutes. To repeat it: `{held.command}`."
+    )
+
+
+def _beside(ours: Score) -> str:
+    return (
+        f"Remarks below a warning without a fault behind them: {ours.stray_infos}. Of the true findings, {ours.repeats} were "
+        "dropped and said again while the fault lasted."
+    )
+
+
+def _bound(ours: Score) -> str:
+    """The rule of three: what no event at all in so many hours proves."""
+    bound = 3000.0 / ours.healthy_gpu_hours if ours.healthy_gpu_hours else 0.0
+    return (
+        f"So few healthy hours can't prove a rate: with no false alarm at all in {ours.healthy_gpu_hours:.0f} GPU-hours the "
+        f"true rate may still be {bound:.0f} in 1,000 (95 %). `--episodes` makes the exam longer."
+    )
+
+
+def _part(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
+def _of(part: int, whole: int) -> str:
+    return "–" if not whole else f"{part / whole:.3f}"
+
+
+def _rate(row: KindScore, scored: Score) -> str:
+    hours = scored.healthy_gpu_hours
+    return f"{row.false_when_healthy / hours * 1000.0:.1f}" if hours else "–"
+
+
+def _list(gpus: frozenset[int]) -> str:
+    return ", ".join(str(gpu) for gpu in sorted(gpus))
+
+
+def _at_least(value: float | None, bar: float) -> str:
+    return "met" if value is not None and value >= bar else "**not met**"
+
+
+def _at_most(value: float | None, bar: float) -> str:
+    return "met" if value is not None and value <= bar else "**not met**"
+
+
+def _share(part: int, whole: int, bar: float) -> str:
+    return _at_least(part / whole if whole else None, bar)
