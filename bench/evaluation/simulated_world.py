@@ -98,10 +98,12 @@ class SimulatedWorld:
         for device in self._devices:
             key = id(device)
             if key not in self._readers:
-                self._readers[key] = DeviceReader(device, device.identity(), make_collectors(), meter=self._meter)
+                self._readers[key] = DeviceReader(
+                    device, device.identity(), make_collectors(), meter=self._meter, clock=lambda: self._now
+                )
             if device.identity().index in silent and key in self._reports:
                 continue
-            self._reports[key] = self._readers[key].read(tiers if key in self._reports else list(Tier), self._now)
+            self._reports[key] = self._readers[key].read(tiers if key in self._reports else list(Tier))
         here = [(device, self._reports[id(device)]) for device in self._devices]
         if Tier.MEDIUM in tiers:
             self._attribute([report for _, report in here])
