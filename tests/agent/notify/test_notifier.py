@@ -133,4 +133,6 @@ def test_a_real_agent_tells_a_webhook(tmp_path: Path) -> None:
     assert [one.name for one in frame.agent.notifications] == ["webhook http://127.0.0.1/…"]
     assert 'gpuwatch_notifications_sent_total{target="webhook http://127.0.0.1/…"} 1.0' in metrics
     assert "secretpath" not in snapshot + metrics
-    assert [(event["event"], event["finding"]["kind"]) for event in findings["events"]] == [("raised", "gpu_lost")]
+    assert [(event["event"], event["finding"]["kind"]) for event in findings["events"]].count(
+        ("raised", "gpu_lost")
+    ) == 1
