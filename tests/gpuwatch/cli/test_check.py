@@ -102,10 +102,8 @@ def test_a_lost_gpu_is_critical(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--sim", "dgx-h100-8+lost@3", "--for", "0", "--kinds", "gpu_lost"]) == 2
     told = capsys.readouterr()
     first, blank, title, *rest = told.out.splitlines()
-    assert first == (
-        "CRITICAL - SIMULATED GPU 3 is lost: the driver can no longer reach it. (8 GPUs)"
-        " | gpus=8 critical=1 warning=0 info=0"
-    )
+    assert first.startswith("CRITICAL - SIMULATED GPU 3 is lost: ")
+    assert first.endswith(" (8 GPUs) | gpus=8 critical=1 warning=0 info=0")
     assert blank == ""
     assert title.startswith("✖ gpu_lost  GPU 3  since ")
     assert [line.split()[0] for line in rest if line[2] != " "] == ["GPU", "why", "seen", "do", "more"]
