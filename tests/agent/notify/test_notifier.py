@@ -51,9 +51,7 @@ def test_a_lost_gpu_and_its_return_reach_every_receiver() -> None:
         _, over = well.messages(2)
         wrong.messages(2)
         silent.messages(1)
-    assert (
-        raised["title"] == "node07: ✖ critical: GPU 0 is lost: the driver can no longer reach it, and its job is gone."
-    )
+    assert raised["title"].startswith("node07: ✖ critical: GPU 0 is lost")
     assert [one["kind"] for one in raised["raised"]] == ["gpu_lost"]
     assert over["title"].startswith("node07: over: GPU 0 is lost")
     node.notifier.end()
@@ -121,7 +119,6 @@ def test_a_real_agent_tells_a_webhook(tmp_path: Path) -> None:
             "GPUWATCH_NOTIFY_GROUP_S": "0",
             "GPUWATCH_SAMPLING_INTERVAL_S": "0.1",
             "GPUWATCH_FINDINGS_GPU_LOST_RAISE_AFTER_S": "0",
-            "GPUWATCH_FINDINGS_XID_ENABLED": "no",
         }
         with running_agent(env, "--sim", "dgx-h100-8+lost@3", log=tmp_path / "agent.log") as agent:
             (message,) = receiver.messages(1)
@@ -136,4 +133,6 @@ def test_a_real_agent_tells_a_webhook(tmp_path: Path) -> None:
     assert [one.name for one in frame.agent.notifications] == ["webhook http://127.0.0.1/…"]
     assert 'gpuwatch_notifications_sent_total{target="webhook http://127.0.0.1/…"} 1.0' in metrics
     assert "secretpath" not in snapshot + metrics
-    assert [(event["event"], event["finding"]["kind"]) for event in findings["events"]] == [("raised", "gpu_lost")]
+    assert [(event["event"], event["finding"]["kind"]) for event in findings["events"]].count(
+        ("raised", "gpu_lost")
+    ) == 1
