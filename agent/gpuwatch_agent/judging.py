@@ -9,17 +9,25 @@ from gpuwatch_agent.hardware.base import Hardware, XidEvent
 from gpuwatch_agent.history import History
 from gpuwatch_agent.ledger import Ledger
 from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.topology import Topology
 
 
 class Judge:
     """Remembers GPUs that vanished, counts Xids, keeps the history, and finds what is wrong."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        topology: Callable[[], Topology | None] = lambda: None,
+    ) -> None:
         self._clock = clock
         self._ledger = Ledger(clock, wall_clock)
         self._history = History(seconds=config.history.seconds)
         self._xids: deque[XidEvent] = deque()
-        self.engine = Engine(config, self._history)
+        self.engine = Engine(config, self._history, topology=topology)
 
     def watch_xids(self, hardware: Hardware) -> None:
         """Count Xids from now on; `hardware` is open."""

@@ -57,12 +57,13 @@ class Watcher:
     ) -> None:
         from gpuwatch_agent.judging import Judge  # who reads once does not pay for it
 
-        self.judge = Judge(config, clock=clock, wall_clock=wall_clock)
+        self.judge = Judge(config, clock=clock, wall_clock=wall_clock, topology=self._topology)
         self._rig = Rig(hardware, config, clock=clock, wall_clock=wall_clock)
         self._interval_s = config.sampling.interval_s
         self._clock = clock
         self._pause = pause
         self._next = clock()
+        self._last: Frame | None = None
         self._rig.open()
         if config.hardware.events:
             self.judge.watch_xids(hardware)
@@ -73,7 +74,17 @@ class Watcher:
         if wait_s > 0:
             self._pause(wait_s)
         self._next = max(self._next + self._interval_s, self._clock())
-        return self.judge.judge(self._rig.read())
+        self._last = self._rig.read()
+        return self.judge.judge(self._last)
+
+    def _topology(self) -> Topology | None:
+        """How the GPUs are wired, for those detectors that ask."""
+        frame = self._last
+        if frame is None:
+            return None
+        return build_topology(
+            frame.gpus, self._rig.placements(), node=frame.node, taken_at=frame.taken_at, simulated=frame.simulated
+        )
 
     def close(self) -> None:
         self._rig.close()
