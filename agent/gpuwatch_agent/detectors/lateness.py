@@ -103,7 +103,7 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
     against_past = _waits(usual, leniency * _PAST_TOLERANCE, leniency) if len(usual) == len(group.ranks) else None
     among = None
     if _comparable(group):
-        tolerance = leniency * _tolerance(group) * (1.0 if against_past is None else _KNOWN_TO_DIFFER)
+        tolerance = _tolerance(group) * (leniency if against_past is None else _KNOWN_TO_DIFFER)
         among = _waits([rank.work for rank in group.ranks], tolerance, leniency)
     verdicts = []
     for place, rank in enumerate(group.ranks):
