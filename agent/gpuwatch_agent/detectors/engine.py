@@ -126,8 +126,14 @@ class Engine:
         return self._topology
 
     def _holds_back(self) -> bool:
-        """Whether a group limps: a fault that lasts must not become its own yardstick."""
-        return any(of in _LIMPING and case.raised_at is not None for (of, _), case in self._cases.items())
+        """Whether a group limps: a fault that lasts must not become its own yardstick.
+
+        A little more or less than the siblings may be how the board is: its own past shall show it, so that is taken.
+        """
+        return any(
+            of in _LIMPING and case.raised_at is not None and case.suspicion.severity != "info"
+            for (of, _), case in self._cases.items()
+        )
 
     def _take_baselines(self, frame: Frame) -> None:
         found = {

@@ -9,12 +9,16 @@ from gpuwatch_agent.detectors.window import GpuView
 from gpuwatch_agent.model.gpu import Gpu
 
 # What equal boards at equal work differ by: SM activity tells it to a few percent; silicon draws unequal power.
-_ACTIVITY_TOLERANCE = 0.03
-_POWER_TOLERANCE = 0.05
-_POWER_TOLERANCE_OF_TWO = 0.08
+_ACTIVITY_TOLERANCE = 0.06
+_POWER_TOLERANCE = 0.085
+_POWER_TOLERANCE_OF_TWO = 0.115
+# Against its own past a board is compared with itself, so less will do.
+_PAST_TOLERANCE = 0.035
+# Who has long been like that, and nothing came of it, is unlike its siblings by birth.
+_KNOWN_TO_DIFFER = 2.0
 # How far beyond the scatter of its siblings a late rank must stand, in robust standard deviations.
 _STANDS_OUT = 3.5
-_LEAST_SCATTER = 0.01
+_BEYOND_SCATTER = 0.02
 # A clock lower by less is the silicon's lottery under a power limit.
 _CLOCK_TOLERANCE = 0.06
 # The part of a step that the clock decides; memory and links decide the rest.
@@ -46,7 +50,16 @@ class Lateness(Struct, frozen=True, kw_only=True):
 
 def late_ranks(group: Working, leniency: float = 1.0) -> list[Lateness]:
     """A verdict for every rank in the group's order; `leniency` below 1 keeps what was said already (hysteresis)."""
-    found = _by_utilization(group) or (None if group.by_activity else _by_clock(group)) or _by_work(group, leniency)
+    found = _by_utilization(group)
+    if found is None:
+        found = _by_work(group, leniency)
+        by_clock = None if group.by_activity else _by_clock(group)
+        if by_clock is not None:
+            # Power alone may point at a waiting rank where a late one is held down; its clock can't.
+            found = [
+                max(clock, work, key=_loss) if clock.loss else clock
+                for clock, work in zip(by_clock, found, strict=True)
+            ]
     by_link = _by_link(group)
     return [max(one, other, key=_loss) for one, other in zip(found, by_link, strict=True)]
 
@@ -86,10 +99,12 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
 
 def _by_work(group: Working, leniency: float) -> list[Lateness]:
     """Who computes while the others wait: today against its siblings, and where there is a past, against that."""
-    work = [rank.work for rank in group.ranks] if _comparable(group) else None
     usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
-    among = _waits(work, leniency * _tolerance(group), leniency) if work is not None else None
-    against_past = _waits(usual, 0.0, leniency) if len(usual) == len(group.ranks) else None
+    against_past = _waits(usual, leniency * _PAST_TOLERANCE, leniency) if len(usual) == len(group.ranks) else None
+    among = None
+    if _comparable(group):
+        tolerance = _tolerance(group) * (leniency if against_past is None else _KNOWN_TO_DIFFER)
+        among = _waits([rank.work for rank in group.ranks], tolerance, leniency)
     verdicts = []
     for place, rank in enumerate(group.ranks):
         wait, lag = among[place] if among is not None else (0.0, 0.0)
@@ -116,11 +131,12 @@ def _tolerance(group: Working) -> float:
 def _waits(work: Sequence[float], tolerance: float, leniency: float) -> list[tuple[float, float]]:
     """For each rank the share of the time that the others wait for it: beyond healthy scatter, and as it is."""
     middle = max(1e-9, lower_median(work))
-    scatter = max(_LEAST_SCATTER, 1.48 * lower_median([abs(one / middle - 1.0) for one in work]))
+    scatter = 1.48 * lower_median([abs(one / middle - 1.0) for one in work])
+    least = max(tolerance, leniency * (_BEYOND_SCATTER + _STANDS_OUT * scatter))
     found = []
     for place, own in enumerate(work):
         wait = max(0.0, 1.0 - lower_median([*work[:place], *work[place + 1 :]]) / max(1e-9, own))
-        found.append((wait if wait > tolerance + leniency * _STANDS_OUT * scatter else 0.0, wait))
+        found.append((wait if wait > least else 0.0, wait))
     return found
 
 
@@ -159,7 +175,8 @@ def _by_clock(group: Working) -> list[Lateness] | None:
 def _by_link(group: Working) -> list[Lateness]:
     """A link that is odd slows all alike: nobody stands out, but the link itself does."""
     found = [(0.0, "")] * len(group.ranks)
-    if any((rank.view.gpu.utilization_pct or 0.0) < _AT_WORK_PCT for rank in group.ranks):
+    busy = [rank.view.gpu.utilization_pct for rank in group.ranks]
+    if any(percent is not None and percent < _AT_WORK_PCT for percent in busy):
         # An idle link trains down by design.
         return [Lateness(rank=rank, loss=0.0, lag=0.0, sign="link", estimated_from="") for rank in group.ranks]
     if group.over_pcie:

@@ -6,6 +6,7 @@ the group was at work: a burst that one sensor missed must not look like a diffe
 """
 
 from collections.abc import Callable, Sequence
+from math import nan
 from operator import itemgetter
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ WINDOW_S = 20.0
 # Fewer seconds of work than this say nothing.
 _LEAST_SECONDS = 6
 _LEAST_SHARE = 0.4
+AT_WORK_PCT = 50.0
 # Ranks whose processes are younger still load, compile and warm up, each at its own pace.
 SETTLED_AFTER_S = 60.0
 _LOADING_SHARE = 0.02
@@ -152,36 +154,59 @@ def lower_median(values: Sequence[float]) -> float:
 
 def _readable(view: GpuView) -> bool:
     mig = view.gpu.mig
-    return view.answers and not (mig is not None and mig.enabled)
+    if not view.answers or (mig is not None and mig.enabled):
+        return False
+    return view.mean("utilization_pct", WINDOW_S) is not None and view.mean("power_w", WINDOW_S) is not None
 
 
 def _places_at_work(utilization: Sequence[Sequence[float]]) -> list[int] | None:
-    """The seconds in which all ranks were read and at least half of them were busy."""
-    middle = len(utilization) // 2
+    """The seconds in which at least half of the ranks that were read were busy."""
     read = 0
     at_work = []
     for place, row in enumerate(zip(*utilization, strict=False)):
         ordered = sorted(row)
-        # NaN is not equal to itself, and one in a row makes their sum one.
-        total = sum(ordered)
-        if total != total:  # noqa: PLR0124
-            continue
+        total = sum(row)
+        if total != total:  # noqa: PLR0124  # one NaN in a row makes their sum one
+            ordered = sorted(_present(row))
+            if 2 * len(ordered) < len(row):
+                continue
         read += 1
-        if ordered[middle] >= 50.0:
+        if ordered[len(ordered) // 2] >= AT_WORK_PCT:
             at_work.append(place)
     return at_work if len(at_work) >= max(_LEAST_SECONDS, _LEAST_SHARE * read) else None
+
+
+def _present(values: Sequence[float]) -> list[float]:
+    return [value for value in values if value == value]  # noqa: PLR0124  # NaN is what differs from itself
 
 
 def _means(
     taken: Callable[[Sequence[float]], tuple[float, ...]], columns: Sequence[Sequence[float]]
 ) -> list[float] | None:
-    """Each column's mean over the seconds at work in which all columns have a value."""
+    """Each column's mean over the seconds at work; `None` where one of them has too few values."""
     if not all(columns):
         return None
-    rows = [row for row in zip(*[taken(column) for column in columns], strict=True) if sum(row) == sum(row)]
-    if len(rows) < _LEAST_SECONDS:
+    kept = [taken(column) for column in columns]
+    means = [sum(column) / len(column) for column in kept]
+    total = sum(means)
+    if total == total:  # noqa: PLR0124
+        return means
+    # A second that one rank missed says as much of the others: each is held against the middle of its second.
+    middles = [
+        lower_median(present) if 2 * len(present := _present(row)) >= len(row) else nan
+        for row in zip(*kept, strict=True)
+    ]
+    usual = _present(middles)
+    if len(usual) < _LEAST_SECONDS:
         return None
-    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    level = sum(usual) / len(usual)
+    found = []
+    for column in kept:
+        ratios = _present([value / middle if middle else nan for value, middle in zip(column, middles, strict=True)])
+        if len(ratios) < _LEAST_SECONDS:
+            return None
+        found.append(level * sum(ratios) / len(ratios))
+    return found
 
 
 def _in_step(views: Sequence[GpuView], nvlink: Sequence[float] | None, pcie: Sequence[float] | None) -> bool:
