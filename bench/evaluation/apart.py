@@ -176,6 +176,10 @@ class Spotlight(Apart):
         for gpu in range(count):
             self.processes[gpu] = [worker(self.pid + gpu, gib=self.gib, name="train.py", user="ada")]
         self._warm = self.chance.randrange(count)
+        for second in range(900):
+            self.live(second)
+            for card, activity in zip(self.cards, self.activities, strict=True):
+                card.step(activity)
 
     def live(self, second: int) -> None:  # noqa: ARG002  # every second is alike
         """Hard work everywhere; one board gets less air, and keeps its clocks all the same."""

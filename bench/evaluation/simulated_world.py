@@ -13,7 +13,7 @@ from evaluation.sensors import Reader, Sensors
 from gpuwatch_agent.attribution.attribute import attribute
 from gpuwatch_agent.collectors.registry import make_collectors
 from gpuwatch_agent.config import Config
-from gpuwatch_agent.hardware.base import Device, Tier
+from gpuwatch_agent.hardware.base import Device, Placement, Tier
 from gpuwatch_agent.hardware.simulated.hardware import SimulatedHardware
 from gpuwatch_agent.hardware.simulated.spec import Simulation
 from gpuwatch_agent.ledger import Ledger
@@ -150,11 +150,12 @@ class SimulatedWorld:
         """See `World`."""
         if self._latest is None:
             return None
-        devices = {device.identity().index: device for device in self._devices}
+        machine = self._rack.machine
+        everybody = range(machine.gpus)
+        # Asked of the machine and not of its driver, which may never answer.
         places = {
-            row.index: devices[row.index].placement([other for index, other in devices.items() if index != row.index])
-            for row in self._latest.gpus
-            if row.state == "ok" and row.index in devices
+            gpu: Placement(ancestors={other: machine.ancestor(gpu, other) for other in everybody if other != gpu})
+            for gpu in everybody
         }
         return build_topology(self._latest.gpus, places, node="exam", taken_at=self._latest.taken_at, simulated=True)
 
