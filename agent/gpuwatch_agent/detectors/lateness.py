@@ -19,8 +19,9 @@ _KNOWN_TO_DIFFER = 2.0
 # How far beyond the scatter of its siblings a late rank must stand, in robust standard deviations.
 _STANDS_OUT = 3.5
 _BEYOND_SCATTER = 0.02
+_WIDEST_SCATTER = 1.7
 # A clock lower by less is the silicon's lottery under a power limit.
-_CLOCK_TOLERANCE = 0.06
+_CLOCK_TOLERANCE = 0.08
 # The part of a step that the clock decides; memory and links decide the rest.
 _BY_CLOCK = 0.9
 # The part of a step that the late rank computes; the rest is the collective itself.
@@ -132,7 +133,9 @@ def _waits(work: Sequence[float], tolerance: float, leniency: float) -> list[tup
     """For each rank the share of the time that the others wait for it: beyond healthy scatter, and as it is."""
     middle = max(1e-9, lower_median(work))
     scatter = 1.48 * lower_median([abs(one / middle - 1.0) for one in work])
-    least = max(tolerance, leniency * (_BEYOND_SCATTER + _STANDS_OUT * scatter))
+    # A few ranks tell little of their scatter; beyond this no healthy board is from its siblings.
+    beyond = min(_BEYOND_SCATTER + _STANDS_OUT * scatter, _WIDEST_SCATTER * tolerance / max(1e-9, leniency))
+    least = max(tolerance, leniency * beyond)
     found = []
     for place, own in enumerate(work):
         wait = max(0.0, 1.0 - lower_median([*work[:place], *work[place + 1 :]]) / max(1e-9, own))

@@ -217,8 +217,7 @@ def _in_step(views: Sequence[GpuView], nvlink: Sequence[float] | None, pcie: Seq
         traffic = [view.mean("memory_utilization_pct", WINDOW_S) for view in views]
         known = [percent for percent in traffic if percent is not None]
         return not known or max(known) >= 1.0
-    usual = lower_median(rates)
-    return usual >= SILENT_BYTES_PER_S and min(rates) >= 0.25 * usual
+    return lower_median(rates) >= SILENT_BYTES_PER_S and min(rates) >= 0.25 * max(rates)
 
 
 def _main_fabric(nvlink: Sequence[float] | None, pcie: Sequence[float] | None) -> Sequence[float] | None:

@@ -1,6 +1,6 @@
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.lateness import Lateness, late_ranks, stands_out
@@ -10,6 +10,7 @@ from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.model.finding import Severity
 
 _STAYS = 0.75
+_COST_OF_SHARE = 0.95
 _SIGNS = {
     "activity": "it computes while they wait",
     "power": "it draws the power of work while they wait",
@@ -60,8 +61,8 @@ class TpImbalanceDetector:
 
 
 def _suspicion(window: Window, group: Working, late: list[Lateness], settings: TpImbalanceSettings) -> Suspicion:
-    worst = late[0]
-    cause = cause_of(window, group, worst)
+    cause = cause_of(window, group, late[0])
+    late[0] = worst = _without_neighbours_heat(late[0], cause)
     pace = max(0.0, 1.0 - worst.loss)
     return Suspicion(
         key=group.group.id,
@@ -74,6 +75,14 @@ def _suspicion(window: Window, group: Working, late: list[Lateness], settings: T
         evidence=_evidence(group, late, cause, pace),
         action=cause.action if cause is not None else _look_closer(worst),
     )
+
+
+def _without_neighbours_heat(late: Lateness, cause: Cause | None) -> Lateness:
+    """The late rank's power holds its neighbour's too and would claim too much: no more than the SMs that it takes."""
+    share = cause.evidence.get("foreign_sm_pct") if cause is not None and late.sign == "power" else None
+    if not isinstance(share, float) or late.loss <= (most := _COST_OF_SHARE * share / 100.0):
+        return late
+    return structs.replace(late, loss=most, estimated_from="the neighbour's share of the SMs")
 
 
 def _severity(loss_pct: float, cause: Cause | None, settings: TpImbalanceSettings, before: Severity | None) -> Severity:
