@@ -30,6 +30,7 @@ from gpuwatch_agent.topology import build_topology
 NOON = 1_795_176_000.0
 _STALE_AFTER_S = 3
 _TAIL_S = 60.0
+_EVENTS = frozenset({"xid", "ecc_uncorrected"})
 
 
 class SimulatedWorld:
@@ -101,13 +102,14 @@ class SimulatedWorld:
                 self._readers[key] = DeviceReader(
                     device, device.identity(), make_collectors(), meter=self._meter, clock=lambda: self._now
                 )
-            if device.identity().index in silent and key in self._reports:
+            if device.identity().index in silent:
                 continue
             self._reports[key] = self._readers[key].read(tiers if key in self._reports else list(Tier))
-        here = [(device, self._reports[id(device)]) for device in self._devices]
+        here = [report for device in self._devices if (report := self._reports.get(id(device))) is not None]
         if Tier.MEDIUM in tiers:
-            self._attribute([report for _, report in here])
-        rows = [self._row(report, silent) for _, report in here]
+            self._attribute(here)
+        rows = [self._row(report, silent) for report in here]
+        rows += [_never_read(gpu) for gpu in silent if all(row.index != gpu for row in rows)]
         return sorted(rows, key=lambda row: row.index)
 
     def _silent(self, second: int) -> frozenset[int]:
@@ -171,11 +173,13 @@ class SimulatedWorld:
 
     def _of_recipe(self, recipe: Recipe) -> list[Truth]:
         start = recipe.start_s or 0.0
-        # What was counted before anybody looked is a total, and totals are no news.
-        before = recipe.start_s is None and recipe.name == "ecc"
+        # What was counted before anybody looked is a total and no news, and a GPU without a name has no events.
+        before = recipe.start_s is None and recipe.name in {"ecc", "hang"}
         group = frozenset(next(group for group in self._rack.groups if recipe.gpu in group))
         found = [
-            self._due(recipe, structs.replace(due, required=False) if before else due, start, group)
+            self._due(
+                recipe, structs.replace(due, required=False) if before and due.kind in _EVENTS else due, start, group
+            )
             for due in recipe.dues
         ]
         if recipe.capped:
@@ -233,3 +237,9 @@ class SimulatedWorld:
             paces.append(self._pace(twin))
         twin.close()
         return paces
+
+
+def _never_read(gpu: int) -> Gpu:
+    """A GPU that the driver lists, and about which it has not answered once."""
+    problem = "The driver has not answered for a while, so far not once."
+    return Gpu(index=gpu, uuid=f"unopened:{gpu}", state="stale", problem=problem)
