@@ -105,6 +105,8 @@ class Agent:
         frame = structs.replace(frame, agent=self._cost(frame.agent))
         self.history.append(frame, self._published_at)
         judged = self.findings.judge(frame, self._published_at)
+        # Once more with its scores: within a second the last frame is the one that is kept.
+        self.history.append(judged, self._published_at)
         if self._notifier is not None:
             self._notifier.tick(judged)
         self.hub.publish(judged)
