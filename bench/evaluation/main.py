@@ -102,8 +102,8 @@ def _again(word: str) -> int:
         print(f"  {one.kind} from {one.at_s:.0f} to {one.until_s:.0f} s:")
         for said in one.statements:
             print(f"    {said.at_s:4.0f} {said.severity} {said.gpus}: {said.summary} [{said.cause}]")
-    for kind, said in answer.errors.items():
-        print(f"  {kind} failed: {said}")
+    for kind, error in answer.errors.items():
+        print(f"  {kind} failed: {error}")
     return 0
 
 
