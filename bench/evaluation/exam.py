@@ -15,24 +15,32 @@ from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import Finding, Severity
 
 
+class Statement(Struct, frozen=True, kw_only=True):
+    """What a finding said for a while: who, why, and how bad."""
+
+    at_s: float
+    gpus: list[int]
+    severity: Severity
+    cause: str | None
+    summary: str
+
+    def is_same(self, finding: Finding) -> bool:
+        """Whether a reader would see no difference but in the numbers."""
+        return (self.gpus, self.cause, self.severity) == (finding.gpus, finding.cause, finding.severity)
+
+
 class Said(Struct, kw_only=True):
-    """One finding, from its first second to its last."""
+    """One finding from its first second to its last, with all it said: it may change its mind about who and why."""
 
     kind: str
     key: str | None
-    gpus: list[int]
-    """As of the moment it was raised, as all that is not marked otherwise."""
-    summary: str
-    cause: str | None
-    severity: Severity
-    """The worst it came to be."""
     at_s: float
-    warned_s: float | None
-    """When it first was more than an info."""
     until_s: float
-    last_gpus: list[int]
-    last_cause: str | None
-    last_summary: str
+    statements: list[Statement]
+
+    @property
+    def gpus(self) -> list[int]:
+        return self.statements[0].gpus
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -66,34 +74,20 @@ class _Listener:
         for place, finding in now.items():
             one = self._open.get(place)
             if one is None:
-                one = self._open[place] = _said(finding, second)
+                one = Said(kind=finding.kind, key=finding.key, at_s=second, until_s=second, statements=[])
+                self._open[place] = one
                 self.said.append(one)
             one.until_s = second
-            one.last_gpus, one.last_cause, one.last_summary = finding.gpus, finding.cause, finding.summary
-            if finding.severity != "info":
-                if one.warned_s is None:
-                    # What it says when it first wakes somebody is what counts.
-                    one.warned_s = second
-                    one.gpus, one.cause, one.summary = finding.gpus, finding.cause, finding.summary
-                if one.severity != "critical":
-                    one.severity = finding.severity
-
-
-def _said(finding: Finding, second: float) -> Said:
-    return Said(
-        kind=finding.kind,
-        key=finding.key,
-        gpus=finding.gpus,
-        summary=finding.summary,
-        cause=finding.cause,
-        severity=finding.severity,
-        at_s=second,
-        warned_s=None,
-        until_s=second,
-        last_gpus=finding.gpus,
-        last_cause=finding.cause,
-        last_summary=finding.summary,
-    )
+            if not one.statements or not one.statements[-1].is_same(finding):
+                one.statements.append(
+                    Statement(
+                        at_s=second,
+                        gpus=finding.gpus,
+                        severity=finding.severity,
+                        cause=finding.cause,
+                        summary=finding.summary,
+                    )
+                )
 
 
 def sit(

@@ -99,13 +99,11 @@ def _again(word: str) -> int:
             f"  {must} be said: {truth.kind} {sorted(truth.gpus)} from {truth.onset_s:.0f} to {ends}{cost} ({truth.fault})"
         )
     for one in answer.said:
-        print(
-            f"  {one.at_s:4.0f}-{one.until_s:<4.0f} {one.severity} {one.kind} {one.gpus}: {one.summary} [{one.cause}]"
-        )
-        if (one.last_gpus, one.last_cause) != (one.gpus, one.cause):
-            print(f"       at last {one.last_gpus}: {one.last_summary} [{one.last_cause}]")
-    for kind, said in answer.errors.items():
-        print(f"  {kind} failed: {said}")
+        print(f"  {one.kind} from {one.at_s:.0f} to {one.until_s:.0f} s:")
+        for said in one.statements:
+            print(f"    {said.at_s:4.0f} {said.severity} {said.gpus}: {said.summary} [{said.cause}]")
+    for kind, error in answer.errors.items():
+        print(f"  {kind} failed: {error}")
     return 0
 
 

@@ -81,17 +81,22 @@ def trouble(scored: Score, most: int) -> list[str]:
         lines.append(
             f"  {miss.answer.seed}: {truth.kind} of GPU {_list(truth.gpus)} by {truth.fault} from {truth.onset_s:.0f} s{cost}"
         )
+    slow = sorted(scored.delays, key=lambda one: -one[0])[:12]
+    lines.append(
+        "Slowest: " + "; ".join(f"{delay:.0f} s {truth.kind} in {answer.seed}" for delay, answer, truth in slow)
+    )
     lines.append(f"False alarms: {len(scored.false_alarms)}")
     for alarm in scored.false_alarms[:most]:
-        said = alarm.said
+        said = alarm.statement
         well = "healthy" if alarm.answer.healthy else "faulty"
         lines.append(
-            f"  {alarm.answer.seed} ({well}): {said.kind} {said.gpus} {said.severity} at {said.at_s:.0f} s: {said.summary}"
+            f"  {alarm.answer.seed} ({well}): {alarm.said.kind} {said.gpus} {said.severity} at {said.at_s:.0f} s: {said.summary}"
         )
     lines.append(f"Wrong culprit or cause: {len(scored.wrongs)}")
     lines += [
-        f"  {wrong.answer.seed}: {wrong.what}: true {_list(wrong.truth.gpus)} by {wrong.truth.fault}; said "
-        f"{wrong.said.gpus}, cause {wrong.said.cause!r}, later {wrong.said.last_gpus}, {wrong.said.last_cause!r}"
+        f"  {wrong.answer.seed}: {wrong.what}: true {_list(wrong.truth.gpus)} by {wrong.truth.fault}; said at "
+        f"{wrong.statement.at_s:.0f} s {wrong.statement.gpus}, cause {wrong.statement.cause!r}; at last "
+        f"{wrong.said.statements[-1].gpus}, {wrong.said.statements[-1].cause!r}"
         for wrong in scored.wrongs[:most]
     ]
     return lines

@@ -5,7 +5,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from evaluation.exam import Answer, Said
+from evaluation.exam import Answer, Said, Statement
 from evaluation.labels import NO_CAUSE, Truth
 
 _EARLY_S = 1.0
@@ -27,6 +27,7 @@ class FalseAlarm(Struct, frozen=True, kw_only=True):
 
     answer: Answer
     said: Said
+    statement: Statement
 
 
 class Wrong(Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class Wrong(Struct, frozen=True, kw_only=True):
     answer: Answer
     truth: Truth
     said: Said
+    statement: Statement
     what: str
 
 
@@ -78,6 +80,7 @@ class Score(Struct, kw_only=True):
     misses: list[Miss] = []
     false_alarms: list[FalseAlarm] = []
     wrongs: list[Wrong] = []
+    delays: list[tuple[float, Answer, Truth]] = []
     episodes: int = 0
     healthy_episodes: int = 0
     healthy_gpu_hours: float = 0.0
@@ -122,18 +125,19 @@ def score(answers: Sequence[Answer], *, naive: bool = False) -> Score:
 
 
 def _weigh_said(result: Score, answer: Answer, said: Sequence[Said]) -> None:
+    """A finding counts once, as right if ever it was and as invented if ever it was: it may change its mind."""
     for one in said:
-        true = any(_speaks_of(one, truth) for truth in answer.truths)
-        if one.severity == "info":
-            result.stray_infos += not true
+        warned = [statement for statement in one.statements if statement.severity != "info"]
+        if not warned:
+            result.stray_infos += not any(_speaks_of(one, statement, answer) for statement in one.statements)
             continue
         row = result.of(one.kind)
-        if true:
-            row.right += 1
-            continue
-        row.invented += 1
-        row.false_when_healthy += answer.healthy
-        result.false_alarms.append(FalseAlarm(answer=answer, said=one))
+        invented = next((statement for statement in warned if not _speaks_of(one, statement, answer)), None)
+        row.right += any(_speaks_of(one, statement, answer) for statement in warned)
+        if invented is not None:
+            row.invented += 1
+            row.false_when_healthy += answer.healthy
+            result.false_alarms.append(FalseAlarm(answer=answer, said=one, statement=invented))
 
 
 def _weigh_truths(result: Score, answer: Answer, said: Sequence[Said]) -> None:
@@ -142,42 +146,55 @@ def _weigh_truths(result: Score, answer: Answer, said: Sequence[Said]) -> None:
             continue
         row = result.of(truth.kind)
         row.truths += 1
-        heard = [one for one in said if _speaks_of(one, truth) and _RANKS[one.severity] >= _RANKS[truth.least]]
-        heard = [one for one in heard if one.until_s >= truth.onset_s]
+        heard = [
+            (one, statement)
+            for one in said
+            for statement, until_s in _with_ends(one)
+            if _is_about(one, statement, truth)
+            and _RANKS[statement.severity] >= _RANKS[truth.least]
+            and until_s >= truth.onset_s
+        ]
         if not heard:
             result.misses.append(Miss(answer=answer, truth=truth))
             continue
-        result.repeats += len({one.at_s for one in heard}) - 1 if len({one.key for one in heard}) == 1 else 0
-        first = min(heard, key=lambda one: _told_s(one, truth))
+        if len({one.key for one, _ in heard}) == 1:
+            result.repeats += len({one.at_s for one, _ in heard}) - 1
+        one, first = min(heard, key=lambda pair: pair[1].at_s)
         row.found += 1
-        row.delays_s.append(max(0.0, _told_s(first, truth) - truth.onset_s))
+        row.delays_s.append(max(0.0, first.at_s - truth.onset_s))
+        result.delays.append((row.delays_s[-1], answer, truth))
         if _right_culprit(first, truth):
             row.culprits += 1
         else:
-            result.wrongs.append(Wrong(answer=answer, truth=truth, said=first, what="culprit"))
+            result.wrongs.append(Wrong(answer=answer, truth=truth, said=one, statement=first, what="culprit"))
         if truth.causes:
             row.causes_asked += 1
             if right_cause(first.cause, first.summary, truth.causes):
                 row.causes += 1
             else:
-                result.wrongs.append(Wrong(answer=answer, truth=truth, said=first, what="cause"))
+                result.wrongs.append(Wrong(answer=answer, truth=truth, said=one, statement=first, what="cause"))
 
 
-def _told_s(one: Said, truth: Truth) -> float:
-    return one.at_s if truth.least == "info" or one.warned_s is None else one.warned_s
+def _with_ends(one: Said) -> list[tuple[Statement, float]]:
+    ends = [later.at_s for later in one.statements[1:]] + [one.until_s]
+    return list(zip(one.statements, ends, strict=True))
 
 
-def _speaks_of(one: Said, truth: Truth) -> bool:
-    """Whether a finding is about this truth: its kind, its time, and a GPU of those it concerns."""
-    if one.kind != truth.kind or one.at_s < truth.starts_s - _EARLY_S:
+def _speaks_of(one: Said, statement: Statement, answer: Answer) -> bool:
+    return any(_is_about(one, statement, truth) for truth in answer.truths)
+
+
+def _is_about(one: Said, statement: Statement, truth: Truth) -> bool:
+    """Whether a statement is about this truth: its kind, its time, and a GPU of those it concerns."""
+    if one.kind != truth.kind or statement.at_s < truth.starts_s - _EARLY_S:
         return False
-    if truth.ends_s is not None and one.at_s > truth.ends_s + _LATE_S:
+    if truth.ends_s is not None and statement.at_s > truth.ends_s + _LATE_S:
         return False
-    return not truth.gpus or bool({*one.gpus} & (truth.gpus | truth.group))
+    return not truth.gpus or bool({*statement.gpus} & (truth.gpus | truth.group))
 
 
-def _right_culprit(one: Said, truth: Truth) -> bool:
-    named = frozenset(one.gpus)
+def _right_culprit(statement: Statement, truth: Truth) -> bool:
+    named = frozenset(statement.gpus)
     if truth.kind == "tp_imbalance":
         return named == truth.gpus
     return bool(named & truth.gpus) and named <= truth.gpus | truth.group
