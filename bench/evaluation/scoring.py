@@ -169,9 +169,11 @@ def _told_s(one: Said, truth: Truth) -> float:
 
 def _speaks_of(one: Said, truth: Truth) -> bool:
     """Whether a finding is about this truth: its kind, its time, and a GPU of those it concerns."""
-    if one.kind != truth.kind or one.at_s < truth.starts_s - _EARLY_S:
+    # An info is free: what counts of a warning is when it came to be one, as it is with the GPUs it names.
+    at_s = one.at_s if one.warned_s is None else one.warned_s
+    if one.kind != truth.kind or at_s < truth.starts_s - _EARLY_S:
         return False
-    if truth.ends_s is not None and one.at_s > truth.ends_s + _LATE_S:
+    if truth.ends_s is not None and at_s > truth.ends_s + _LATE_S:
         return False
     return not truth.gpus or bool({*one.gpus} & (truth.gpus | truth.group))
 

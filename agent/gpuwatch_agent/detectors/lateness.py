@@ -12,8 +12,13 @@ from gpuwatch_agent.model.gpu import Gpu
 _ACTIVITY_TOLERANCE = 0.06
 _POWER_TOLERANCE = 0.085
 _POWER_TOLERANCE_OF_TWO = 0.115
+# Silicon and its sensor read so much apart at equal work; of two nobody knows which one is the odd one.
+_BOARDS_DIFFER = 1.10
+_TWO_BOARDS_DIFFER = 1.13
 # Against its own past a board is compared with itself, so less will do.
 _PAST_TOLERANCE = 0.035
+# Two boards show no scatter of siblings to hold a difference against.
+_PAST_TOLERANCE_OF_TWO = 0.055
 # Who has long been like that, and nothing came of it, is unlike its siblings by birth.
 _KNOWN_TO_DIFFER = 2.0
 # How far beyond the scatter of its siblings a late rank must stand, in robust standard deviations.
@@ -31,6 +36,9 @@ _SPINNING_PCT = 90.0
 _LINK_EFFICIENCY = 0.8
 _PCIE_LANE_BYTES_PER_S = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.97e9, 5: 3.94e9, 6: 7.56e9}
 _NVLINK_BYTES_PER_S = {"1": 20e9, "5": 50e9}
+# The part of a healthy step that goes over PCIe where nobody counts bytes: the low end of what is measured.
+_EXCHANGING = 0.12
+_BY_WIDTH = "the link's rate against its siblings'; nobody counts its bytes, so this is a guess at the low end"
 _HOUR_S = 3600.0
 _AT_WORK_PCT = 20.0
 
@@ -100,7 +108,8 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
 def _by_work(group: Working, leniency: float) -> list[Lateness]:
     """Who computes while the others wait: today against its siblings, and where there is a past, against that."""
     usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
-    against_past = _waits(usual, leniency * _PAST_TOLERANCE, leniency) if len(usual) == len(group.ranks) else None
+    tolerance = _PAST_TOLERANCE if group.by_activity or len(usual) > 2 else _PAST_TOLERANCE_OF_TWO
+    against_past = _waits(usual, leniency * tolerance, leniency) if len(usual) == len(group.ranks) else None
     among = None
     if _comparable(group):
         tolerance = _tolerance(group) * (leniency if against_past is None else _KNOWN_TO_DIFFER)
@@ -108,6 +117,8 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
     verdicts = []
     for place, rank in enumerate(group.ranks):
         wait, lag = among[place] if among is not None else (0.0, 0.0)
+        if wait and not group.by_activity and not _beyond_silicon(group, place):
+            wait = 0.0
         if against_past is not None:
             before, lag_before = against_past[place]
             # Right after a long fault the past is no yardstick: what it says must show among siblings too.
@@ -116,6 +127,13 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
             lag = lag_before if among is None else min(lag, max(wait, lag_before))
         verdicts.append(_verdict(group, rank, wait, lag))
     return verdicts
+
+
+def _beyond_silicon(group: Working, place: int) -> bool:
+    """Whether it draws more than boards of one model differ by: against siblings alone power says no finer thing."""
+    draws = [rank.power_w for rank in group.ranks]
+    least = _BOARDS_DIFFER if len(draws) > 2 else _TWO_BOARDS_DIFFER
+    return draws[place] >= least * lower_median(draws[:place] + draws[place + 1 :])
 
 
 def _comparable(group: Working) -> bool:
@@ -135,7 +153,9 @@ def _waits(work: Sequence[float], tolerance: float, leniency: float) -> list[tup
     least = max(tolerance, leniency * (_BEYOND_SCATTER + _STANDS_OUT * scatter))
     found = []
     for place, own in enumerate(work):
-        wait = max(0.0, 1.0 - lower_median([*work[:place], *work[place + 1 :]]) / max(1e-9, own))
+        others = sorted([*work[:place], *work[place + 1 :]])
+        # The upper middle: of two siblings both must wait, for one alone may just be odd itself.
+        wait = max(0.0, 1.0 - others[len(others) // 2] / max(1e-9, own))
         found.append((wait if wait > least else 0.0, wait))
     return found
 
@@ -147,8 +167,8 @@ def _verdict(group: Working, rank: Rank, wait: float, lag: float) -> Lateness:
     source = f"{'SM activity' if group.by_activity else 'power'} of the waiting ranks against the late one's"
     if wait and group.bytes_ratio is not None:
         down, up = (0.02, 0.05) if group.by_activity else (0.04, 0.12)
-        # Demand moves the bytes too, so they may only refine what the ranks show.
-        loss = min(max(1.0 - group.bytes_ratio, loss - down), loss + up)
+        # Demand moves the bytes too, so they may only refine what the ranks show, and make no much of a little.
+        loss = min(max(1.0 - group.bytes_ratio, loss - down), loss + min(up, loss))
         source += ", and bytes per second against the last hour's"
     return Lateness(rank=rank, loss=loss, lag=_COMPUTED * lag, sign=sign, estimated_from=source)
 
@@ -179,7 +199,7 @@ def _by_link(group: Working) -> list[Lateness]:
     if any(percent is not None and percent < _AT_WORK_PCT for percent in busy):
         # An idle link trains down by design.
         return [Lateness(rank=rank, loss=0.0, lag=0.0, sign="link", estimated_from="") for rank in group.ranks]
-    if group.over_pcie:
+    if group.over_pcie or _only_pcie(group):
         found = _link_losses(group, [pcie_rate(rank.view.gpu) for rank in group.ranks], group.pcie_bytes_per_s, "pcie")
     over_nvlink = _link_losses(
         group, [nvlink_rate(rank.view.gpu) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
@@ -190,13 +210,18 @@ def _by_link(group: Working) -> list[Lateness]:
     ]
 
 
+def _only_pcie(group: Working) -> bool:
+    """Without counters: boards that have nothing but PCIe exchange over it."""
+    return group.pcie_bytes_per_s is None and all(nvlink_rate(rank.view.gpu) is None for rank in group.ranks)
+
+
 def _link_losses(
     group: Working, rates: Sequence[float | None], bytes_per_s: float | None, fabric: str
 ) -> list[tuple[float, str]]:
     """Only a link that is slower than its siblings' is judged: what all have is how the machine is built."""
     none = [(0.0, "")] * len(rates)
     now = [rate for rate in rates if rate]
-    if bytes_per_s is None or len(now) < len(rates) or max(now) <= 1.05 * min(now):
+    if len(now) < len(rates) or max(now) <= 1.05 * min(now):
         return none
     found = []
     for place, rate in enumerate(now):
@@ -204,6 +229,8 @@ def _link_losses(
         # Of direct links both ends are down: the GPU that has lost most is named.
         if ratio >= 0.95 or rate > 1.05 * min(now):
             found.append((0.0, ""))
+        elif bytes_per_s is None:
+            found.append((_EXCHANGING * (1.0 - ratio) / (_EXCHANGING + (1.0 - _EXCHANGING) * ratio), _BY_WIDTH))
         elif group.bytes_ratio is not None and _has_changed(group.ranks[place].view, fabric):
             found.append((max(0.0, 1.0 - group.bytes_ratio), "bytes per second against the last hour's"))
         else:
