@@ -34,6 +34,9 @@ _UTILIZATION_TOLERANCE_PCT = 10.0
 _SPINNING_PCT = 90.0
 # What NCCL gets of a link's raw rate.
 _LINK_EFFICIENCY = 0.8
+# Where light work draws less than spinning does, the late rank's power falls while the others' rises.
+_FELL_ALONE = 0.09
+_BYTES_FELL = 0.85
 _PCIE_LANE_BYTES_PER_S = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.97e9, 5: 3.94e9, 6: 7.56e9}
 _NVLINK_BYTES_PER_S = {"1": 20e9, "5": 50e9}
 # The part of a healthy step that goes over PCIe where nobody counts bytes: the low end of what is measured.
@@ -52,7 +55,7 @@ class Lateness(Struct, frozen=True, kw_only=True):
     lag: float
     """The same before scatter is taken off: it moves smoothly, and a healthy rank's is near 0."""
     sign: str
-    """What told: "activity", "power", "clock", "utilization" or "link"."""
+    """What told: "activity", "power", "fallen", "clock", "utilization" or "link"."""
     estimated_from: str
 
 
@@ -125,8 +128,31 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
             if among is None or lag >= 0.35 * before:
                 wait = max(wait, before)
             lag = lag_before if among is None else min(lag, max(wait, lag_before))
-        verdicts.append(_verdict(group, rank, wait, lag))
+        fell = _fell_alone(group, usual, place, leniency) if against_past is not None else 0.0
+        verdicts.append(_fallen(rank, fell) if fell else _verdict(group, rank, wait, lag))
     return verdicts
+
+
+def _fell_alone(group: Working, usual: Sequence[float], place: int, leniency: float) -> float:
+    """The loss where one rank's power alone fell against its past while the group moves fewer bytes; else 0.
+
+    Less demand lowers all alike. Without bytes it may be a stranger that left, so both must say it.
+    """
+    bytes_ratio = group.bytes_ratio
+    if group.by_activity or len(usual) < 3 or bytes_ratio is None or bytes_ratio > _BYTES_FELL:
+        return 0.0
+    others = [*usual[:place], *usual[place + 1 :]]
+    middle = lower_median(others)
+    scatter = 1.48 * lower_median([abs(one / middle - 1.0) for one in others])
+    fell = 1.0 - usual[place] / middle
+    if fell < leniency * max(_FELL_ALONE, _BEYOND_SCATTER + _STANDS_OUT * scatter):
+        return 0.0
+    return min(1.0 - bytes_ratio, 2.0 * fell)
+
+
+def _fallen(rank: Rank, loss: float) -> Lateness:
+    source = "its power against its own past, unlike the siblings', and bytes per second against the last hour's"
+    return Lateness(rank=rank, loss=loss, lag=loss, sign="fallen", estimated_from=source)
 
 
 def _beyond_silicon(group: Working, place: int) -> bool:

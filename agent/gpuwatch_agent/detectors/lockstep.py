@@ -154,7 +154,11 @@ def _age_s(window: Window, group: Group, view: GpuView) -> float:
 
 def _grown(view: GpuView, seconds: float) -> float:
     """By what part of its memory it holds more than so long ago; 0 where that is unknown."""
-    used, before, total = view.gpu.memory_used_bytes, view.first("memory_used_bytes", seconds), view.gpu.memory_total_bytes
+    used, before, total = (
+        view.gpu.memory_used_bytes,
+        view.first("memory_used_bytes", seconds),
+        view.gpu.memory_total_bytes,
+    )
     return (used - before) / total if used is not None and before is not None and total else 0.0
 
 
