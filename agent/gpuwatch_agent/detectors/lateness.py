@@ -225,7 +225,7 @@ def _by_link(group: Working) -> list[Lateness]:
     if any(percent is not None and percent < _AT_WORK_PCT for percent in busy):
         # An idle link trains down by design.
         return [Lateness(rank=rank, loss=0.0, lag=0.0, sign="link", estimated_from="") for rank in group.ranks]
-    if group.over_pcie or _only_pcie(group):
+    if group.over_pcie or group.pcie_bytes_per_s is None:
         found = _link_losses(group, [pcie_rate(rank.view.gpu) for rank in group.ranks], group.pcie_bytes_per_s, "pcie")
     over_nvlink = _link_losses(
         group, [nvlink_rate(rank.view.gpu) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
@@ -237,8 +237,21 @@ def _by_link(group: Working) -> list[Lateness]:
 
 
 def _only_pcie(group: Working) -> bool:
-    """Without counters: boards that have nothing but PCIe exchange over it."""
-    return group.pcie_bytes_per_s is None and all(nvlink_rate(rank.view.gpu) is None for rank in group.ranks)
+    """Boards of which one has no NVLink that is up exchange over PCIe."""
+    return any(rank.view.gpu.nvlink is None or not rank.view.gpu.nvlink.active for rank in group.ranks)
+
+
+def _uncounted(group: Working, place: int, ratio: float, fabric: str) -> tuple[float, str]:
+    """Where nobody counts bytes: a guess for boards that have but this fabric, more where a link came down and work with it."""
+    at_most = 1.0 - ratio
+    usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
+    least = _EXCHANGING * at_most / (_EXCHANGING + (1.0 - _EXCHANGING) * ratio)
+    guess = least if fabric == "pcie" and _only_pcie(group) else 0.0
+    if len(usual) == len(group.ranks) and _has_changed(group.ranks[place].view, fabric):
+        fell = min(at_most, 1.0 - lower_median(usual))
+        if fell > max(guess, _FELL_ALONE):
+            return fell, "the work of all ranks against their own past, since the link came down"
+    return guess, _BY_WIDTH if guess else ""
 
 
 def _link_losses(
@@ -256,7 +269,7 @@ def _link_losses(
         if ratio >= 0.95 or rate > 1.05 * min(now):
             found.append((0.0, ""))
         elif bytes_per_s is None:
-            found.append((_EXCHANGING * (1.0 - ratio) / (_EXCHANGING + (1.0 - _EXCHANGING) * ratio), _BY_WIDTH))
+            found.append(_uncounted(group, place, ratio, fabric))
         elif group.bytes_ratio is not None and _has_changed(group.ranks[place].view, fabric):
             found.append((max(0.0, 1.0 - group.bytes_ratio), "bytes per second against the last hour's"))
         else:

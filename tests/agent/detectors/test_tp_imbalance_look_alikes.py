@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
-from gpuwatch_agent.model.gpu import Gpu, Pcie
+from gpuwatch_agent.model.gpu import Gpu, NvLink, Pcie
 from gpuwatch_agent.model.process import Process
 from support.ranks import GIB, late, ranks, with_bytes
 from support.windows import START, Story
@@ -115,3 +115,23 @@ def test_a_rank_whose_power_fell_alone_is_late_when_the_group_slowed_down() -> N
     as_ever = story(ranks(5, activity=False))
     as_ever.passes(180)
     assert as_ever.passes(60, lambda gpu, _: change(gpu, 1.0)) == []
+
+
+def test_a_link_that_came_down_explains_work_that_fell_on_all_ranks() -> None:
+    """Nobody counts bytes and NVLinks are there: that all work less since the PCIe link came down is what tells."""
+    wide = Pcie(gen=4, gen_max=4, width=16, width_max=16)
+    joined = NvLink(active=4, total=4)
+    gpus = [structs.replace(gpu, nvlink=joined, pcie=wide) for gpu in ranks(2, activity=False, counters=False)]
+
+    def came_down(gpu: Gpu, power_w: float) -> Gpu:
+        return structs.replace(
+            gpu, power_w=power_w, pcie=structs.replace(wide, gen=1 if gpu.index else 4), utilization_pct=100.0
+        )
+
+    told = story(gpus)
+    told.passes(180)
+    (finding,) = told.passes(60, lambda gpu, _: came_down(gpu, 430.0))
+    assert (finding.gpus, finding.evidence["cause_kind"]) == ([1], "pcie_link")
+    harmless = story(gpus)
+    harmless.passes(180)
+    assert harmless.passes(60, lambda gpu, _: came_down(gpu, 600.0)) == []
