@@ -193,6 +193,9 @@ def _verdict(group: Working, rank: Rank, wait: float, lag: float) -> Lateness:
     source = f"{'SM activity' if group.by_activity else 'power'} of the waiting ranks against the late one's"
     if wait and group.bytes_ratio is not None:
         down, up = (0.02, 0.05) if group.by_activity else (0.04, 0.12)
+        if not group.by_activity and len(group.ranks) == 2:
+            # The power of two boards is too weak a witness to be believed more for what demand may have done.
+            up = 0.0
         # Demand moves the bytes too, so they may only refine what the ranks show, and make no much of a little.
         loss = min(max(1.0 - group.bytes_ratio, loss - down), loss + min(up, loss))
         source += ", and bytes per second against the last hour's"
