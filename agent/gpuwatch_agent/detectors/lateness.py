@@ -12,8 +12,13 @@ from gpuwatch_agent.model.gpu import Gpu
 _ACTIVITY_TOLERANCE = 0.06
 _POWER_TOLERANCE = 0.085
 _POWER_TOLERANCE_OF_TWO = 0.115
+# Silicon and its sensor read so much apart at equal work; of two nobody knows which one is the odd one.
+_BOARDS_DIFFER = 1.10
+_TWO_BOARDS_DIFFER = 1.13
 # Against its own past a board is compared with itself, so less will do.
 _PAST_TOLERANCE = 0.035
+# Two boards show no scatter of siblings to hold a difference against.
+_PAST_TOLERANCE_OF_TWO = 0.055
 # Who has long been like that, and nothing came of it, is unlike its siblings by birth.
 _KNOWN_TO_DIFFER = 2.0
 # How far beyond the scatter of its siblings a late rank must stand, in robust standard deviations.
@@ -30,8 +35,14 @@ _UTILIZATION_TOLERANCE_PCT = 10.0
 _SPINNING_PCT = 90.0
 # What NCCL gets of a link's raw rate.
 _LINK_EFFICIENCY = 0.8
+# Where light work draws less than spinning does, the late rank's power falls while the others' rises.
+_FELL_ALONE = 0.09
+_BYTES_FELL = 0.85
 _PCIE_LANE_BYTES_PER_S = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.97e9, 5: 3.94e9, 6: 7.56e9}
 _NVLINK_BYTES_PER_S = {"1": 20e9, "5": 50e9}
+# The part of a healthy step that goes over PCIe where nobody counts bytes: the low end of what is measured.
+_EXCHANGING = 0.12
+_BY_WIDTH = "the link's rate against its siblings'; nobody counts its bytes, so this is a guess at the low end"
 _HOUR_S = 3600.0
 _AT_WORK_PCT = 20.0
 
@@ -45,7 +56,7 @@ class Lateness(Struct, frozen=True, kw_only=True):
     lag: float
     """The same before scatter is taken off: it moves smoothly, and a healthy rank's is near 0."""
     sign: str
-    """What told: "activity", "power", "clock", "utilization" or "link"."""
+    """What told: "activity", "power", "fallen", "clock", "utilization" or "link"."""
     estimated_from: str
 
 
@@ -101,7 +112,8 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
 def _by_work(group: Working, leniency: float) -> list[Lateness]:
     """Who computes while the others wait: today against its siblings, and where there is a past, against that."""
     usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
-    against_past = _waits(usual, leniency * _PAST_TOLERANCE, leniency) if len(usual) == len(group.ranks) else None
+    tolerance = _PAST_TOLERANCE if group.by_activity or len(usual) > 2 else _PAST_TOLERANCE_OF_TWO
+    against_past = _waits(usual, leniency * tolerance, leniency) if len(usual) == len(group.ranks) else None
     among = None
     if _comparable(group):
         tolerance = _tolerance(group) * (leniency if against_past is None else _KNOWN_TO_DIFFER)
@@ -109,14 +121,46 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
     verdicts = []
     for place, rank in enumerate(group.ranks):
         wait, lag = among[place] if among is not None else (0.0, 0.0)
+        if wait and not group.by_activity and not _beyond_silicon(group, place):
+            wait = 0.0
         if against_past is not None:
             before, lag_before = against_past[place]
             # Right after a long fault the past is no yardstick: what it says must show among siblings too.
             if among is None or lag >= 0.35 * before:
                 wait = max(wait, before)
             lag = lag_before if among is None else min(lag, max(wait, lag_before))
-        verdicts.append(_verdict(group, rank, wait, lag))
+        fell = _fell_alone(group, usual, place, leniency) if against_past is not None else 0.0
+        verdicts.append(_fallen(rank, fell) if fell else _verdict(group, rank, wait, lag))
     return verdicts
+
+
+def _fell_alone(group: Working, usual: Sequence[float], place: int, leniency: float) -> float:
+    """The loss where one rank's power alone fell against its past while the group moves fewer bytes; else 0.
+
+    Less demand lowers all alike. Without bytes it may be a stranger that left, so both must say it.
+    """
+    bytes_ratio = group.bytes_ratio
+    if group.by_activity or len(usual) < 3 or bytes_ratio is None or bytes_ratio > _BYTES_FELL:
+        return 0.0
+    others = [*usual[:place], *usual[place + 1 :]]
+    middle = lower_median(others)
+    scatter = 1.48 * lower_median([abs(one / middle - 1.0) for one in others])
+    fell = 1.0 - usual[place] / middle
+    if fell < leniency * max(_FELL_ALONE, _BEYOND_SCATTER + _STANDS_OUT * scatter):
+        return 0.0
+    return min(1.0 - bytes_ratio, 2.0 * fell)
+
+
+def _fallen(rank: Rank, loss: float) -> Lateness:
+    source = "its power against its own past, unlike the siblings', and bytes per second against the last hour's"
+    return Lateness(rank=rank, loss=loss, lag=loss, sign="fallen", estimated_from=source)
+
+
+def _beyond_silicon(group: Working, place: int) -> bool:
+    """Whether it draws more than boards of one model differ by: against siblings alone power says no finer thing."""
+    draws = [rank.power_w for rank in group.ranks]
+    least = _BOARDS_DIFFER if len(draws) > 2 else _TWO_BOARDS_DIFFER
+    return draws[place] >= least * lower_median(draws[:place] + draws[place + 1 :])
 
 
 def _comparable(group: Working) -> bool:
@@ -138,7 +182,9 @@ def _waits(work: Sequence[float], tolerance: float, leniency: float) -> list[tup
     least = max(tolerance, leniency * beyond)
     found = []
     for place, own in enumerate(work):
-        wait = max(0.0, 1.0 - lower_median([*work[:place], *work[place + 1 :]]) / max(1e-9, own))
+        others = sorted([*work[:place], *work[place + 1 :]])
+        # The upper middle: of two siblings both must wait, for one alone may just be odd itself.
+        wait = max(0.0, 1.0 - others[len(others) // 2] / max(1e-9, own))
         found.append((wait if wait > least else 0.0, wait))
     return found
 
@@ -150,8 +196,11 @@ def _verdict(group: Working, rank: Rank, wait: float, lag: float) -> Lateness:
     source = f"{'SM activity' if group.by_activity else 'power'} of the waiting ranks against the late one's"
     if wait and group.bytes_ratio is not None:
         down, up = (0.02, 0.05) if group.by_activity else (0.04, 0.12)
-        # Demand moves the bytes too, so they may only refine what the ranks show.
-        loss = min(max(1.0 - group.bytes_ratio, loss - down), loss + up)
+        if not group.by_activity and len(group.ranks) == 2:
+            # The power of two boards is too weak a witness to be believed more for what demand may have done.
+            up = 0.0
+        # Demand moves the bytes too, so they may only refine what the ranks show, and make no much of a little.
+        loss = min(max(1.0 - group.bytes_ratio, loss - down), loss + min(up, loss))
         source += ", and bytes per second against the last hour's"
     return Lateness(rank=rank, loss=loss, lag=_COMPUTED * lag, sign=sign, estimated_from=source)
 
@@ -182,7 +231,7 @@ def _by_link(group: Working) -> list[Lateness]:
     if any(percent is not None and percent < _AT_WORK_PCT for percent in busy):
         # An idle link trains down by design.
         return [Lateness(rank=rank, loss=0.0, lag=0.0, sign="link", estimated_from="") for rank in group.ranks]
-    if group.over_pcie:
+    if group.over_pcie or group.pcie_bytes_per_s is None:
         found = _link_losses(group, [pcie_rate(rank.view.gpu) for rank in group.ranks], group.pcie_bytes_per_s, "pcie")
     over_nvlink = _link_losses(
         group, [nvlink_rate(rank.view.gpu) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
@@ -193,13 +242,31 @@ def _by_link(group: Working) -> list[Lateness]:
     ]
 
 
+def _only_pcie(group: Working) -> bool:
+    """Boards of which one has no NVLink that is up exchange over PCIe."""
+    return any(rank.view.gpu.nvlink is None or not rank.view.gpu.nvlink.active for rank in group.ranks)
+
+
+def _uncounted(group: Working, place: int, ratio: float, fabric: str) -> tuple[float, str]:
+    """Where nobody counts bytes: a guess for boards that have but this fabric, more where a link came down and work with it."""
+    at_most = 1.0 - ratio
+    usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
+    least = _EXCHANGING * at_most / (_EXCHANGING + (1.0 - _EXCHANGING) * ratio)
+    guess = least if fabric == "pcie" and _only_pcie(group) else 0.0
+    if len(usual) == len(group.ranks) and _has_changed(group.ranks[place].view, fabric):
+        fell = min(at_most, 1.0 - lower_median(usual))
+        if fell > max(guess, _FELL_ALONE):
+            return fell, "the work of all ranks against their own past, since the link came down"
+    return guess, _BY_WIDTH if guess else ""
+
+
 def _link_losses(
     group: Working, rates: Sequence[float | None], bytes_per_s: float | None, fabric: str
 ) -> list[tuple[float, str]]:
     """Only a link that is slower than its siblings' is judged: what all have is how the machine is built."""
     none = [(0.0, "")] * len(rates)
     now = [rate for rate in rates if rate]
-    if bytes_per_s is None or len(now) < len(rates) or max(now) <= 1.05 * min(now):
+    if len(now) < len(rates) or max(now) <= 1.05 * min(now):
         return none
     found = []
     for place, rate in enumerate(now):
@@ -207,6 +274,8 @@ def _link_losses(
         # Of direct links both ends are down: the GPU that has lost most is named.
         if ratio >= 0.95 or rate > 1.05 * min(now):
             found.append((0.0, ""))
+        elif bytes_per_s is None:
+            found.append(_uncounted(group, place, ratio, fabric))
         elif group.bytes_ratio is not None and _has_changed(group.ranks[place].view, fabric):
             found.append((max(0.0, 1.0 - group.bytes_ratio), "bytes per second against the last hour's"))
         else:

@@ -22,6 +22,9 @@ AT_WORK_PCT = 50.0
 # Ranks whose processes are younger still load, compile and warm up, each at its own pace.
 SETTLED_AFTER_S = 60.0
 _LOADING_SHARE = 0.02
+# After loading come compiling and capturing, at each rank's own pace; an old job's growth is a leak and no loading.
+_WARMS_UP_S = 120.0
+_YOUNG_S = 900.0
 # What a board draws at full clocks while it waits, as a share of its limit: 25 to 45 % on boards from V100 to H100.
 _WAITING_POWER = 0.38
 # Power falls somewhat faster than the clock; a low exponent claims less than the truth.
@@ -130,21 +133,33 @@ def _working(window: Window, group: Group) -> Working | None:
 
 def settled(window: Window, group: Group) -> bool:
     """Whether the ranks have been there for a while and do not load: their first minute is no evidence."""
-    wall = window.wall
     grown = []
     for view in window.members(group):
-        for process in view.gpu.processes or ():
-            if process.tp_group == group.id and wall - (process.started_at or 0.0) < SETTLED_AFTER_S:
-                return False
-        used, before, total = (
-            view.gpu.memory_used_bytes,
-            view.first("memory_used_bytes", WINDOW_S),
-            view.gpu.memory_total_bytes,
-        )
-        if used is not None and before is not None and total:
-            grown.append((used - before) / total)
+        age_s = _age_s(window, group, view)
+        if age_s < SETTLED_AFTER_S:
+            return False
+        if age_s < _YOUNG_S and _grown(view, _WARMS_UP_S) >= _LOADING_SHARE:
+            return False
+        grown.append(_grown(view, WINDOW_S))
     # One GPU alone may take in a neighbour; a model that is loaded grows on most.
     return not grown or lower_median(grown) < _LOADING_SHARE
+
+
+def _age_s(window: Window, group: Group, view: GpuView) -> float:
+    """Of the group's youngest process there; in a declared group a newcomer may be a stranger, so the oldest counts."""
+    processes = [one for one in view.gpu.processes or () if group.declared or one.tp_group == group.id]
+    ages = [window.wall - (process.started_at or 0.0) for process in processes]
+    return (max if group.declared else min)(ages, default=_YOUNG_S)
+
+
+def _grown(view: GpuView, seconds: float) -> float:
+    """By what part of its memory it holds more than so long ago; 0 where that is unknown."""
+    used, before, total = (
+        view.gpu.memory_used_bytes,
+        view.first("memory_used_bytes", seconds),
+        view.gpu.memory_total_bytes,
+    )
+    return (used - before) / total if used is not None and before is not None and total else 0.0
 
 
 def lower_median(values: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ _COST_OF_SHARE = 0.95
 _SIGNS = {
     "activity": "it computes while they wait",
     "power": "it draws the power of work while they wait",
+    "fallen": "its power fell unlike theirs while the group slowed down",
     "clock": "its clock is lower than theirs",
     "utilization": "it runs out of work while they spin",
     "link": "its link is slower than theirs",

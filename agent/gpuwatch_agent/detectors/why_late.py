@@ -99,7 +99,7 @@ def _throttle(rank: Rank) -> Cause | None:
             evidence={"throttled_share": round(brake, 2)},
         )
     if thermal < _THROTTLED_SHARE:
-        return None
+        return _hardware_slowdown(rank, explains) if "hw_slowdown" in reasons else None
     limit = view.gpu.temperature_slowdown_c
     degrees = f"{view.gpu.temperature_c:.0f}{f' of {limit:.0f}' if limit else ''} °C" if view.gpu.temperature_c else ""
     return Cause(
@@ -110,6 +110,17 @@ def _throttle(rank: Rank) -> Cause | None:
         "at the clock it reaches, or move the job.",
         explains=explains,
         evidence={"temperature_c": view.gpu.temperature_c, "throttled_share": round(thermal, 2)},
+    )
+
+
+def _hardware_slowdown(rank: Rank, explains: float) -> Cause:
+    return Cause(
+        name="hw_slowdown",
+        short=f"its own hardware slows it down, {_clocks(rank)}",
+        sentence="The hardware slows its clock down (HW slowdown), neither for heat nor by the power brake.",
+        action="See `nvidia-smi -q -d PERFORMANCE` and the power cables of the board; if it comes back after a reboot, "
+        "return the board.",
+        explains=explains,
     )
 
 
@@ -141,7 +152,9 @@ def _power_limit(group: Working, rank: Rank) -> Cause | None:
 
 
 def _neighbour(window: Window, group: Working, rank: Rank) -> Cause | None:
-    processes = foreign_processes(window, group.group).get(rank.view.uuid, [])
+    strangers = foreign_processes(window, group.group).get(rank.view.uuid, [])
+    # A desktop that nobody has seen computing is no cause.
+    processes = [one for one in strangers if one.kind != "graphics" or one.sm_pct is not None]
     share = sm_share(processes)
     if not processes or (share is not None and share < 3.0):
         return None
@@ -163,7 +176,7 @@ def _link(group: Working, late: Lateness) -> Cause | None:
     others = [one.view.gpu for one in group.ranks if one is not rank]
     explains = late.loss if late.sign == "link" else 0.5 * late.loss
     usual, now = _least_rate([pcie_rate(one) for one in others]), pcie_rate(gpu)
-    if group.over_pcie and now and usual and now < 0.95 * usual and gpu.pcie is not None:
+    if (group.over_pcie or late.sign == "link") and now and usual and now < 0.95 * usual and gpu.pcie is not None:
         link = f"PCIe gen {gpu.pcie.gen} ×{gpu.pcie.width}"
         other = next(one.pcie for one in others if one.pcie is not None and pcie_rate(one) == usual)
         return Cause(

@@ -161,10 +161,12 @@ def test_errors_in_memory_are_the_cause_where_nothing_else_is() -> None:
 
 def noisy(seed: int) -> Change:
     """Unequal silicon, noise, waves of demand, bursts."""
-    chance = random.Random(seed)
-    silicon = [chance.gauss(1.0, 0.015) for _ in range(16)]
+    boards = random.Random(seed)
+    silicon = [boards.gauss(1.0, 0.015) for _ in range(16)]
 
     def change(gpu: Gpu, second: int) -> Gpu:
+        # The same second is the same, in whichever order tests run.
+        chance = random.Random(f"{seed}/{gpu.index}/{second}")
         demand = 0.8 + 0.15 * ((second // 40) % 2) - (0.3 if second % 97 < 20 else 0.0)
         power_w = (200 + 400 * demand) * silicon[gpu.index] * chance.gauss(1.0, 0.015)
         activity = None if gpu.sm_activity_pct is None else 62 * demand * chance.gauss(1.0, 0.02)
