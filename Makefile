@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check golden snap bench clean
+.PHONY: help run test check golden snap bench eval clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,9 @@ snap: $(ready) ## print the screens at 80, 120 and 200 columns, healthy and brok
 
 bench: $(ready) ## measure speed and size beside the peers, on the fake driver
 	$(BIN)/python bench/run.py
+
+eval: $(ready) ## put the findings to the exam: labelled episodes, the figures to docs/evaluation.md
+	$(BIN)/python bench/evaluate.py --output docs/evaluation.md
 
 clean: ## remove what was built
 	rm -rf $(VENV) .bench dist build .mypy_cache .ruff_cache .pytest_cache

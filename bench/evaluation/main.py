@@ -52,10 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def hold(episodes: int, seed: int, processes: int, only: str = "") -> list[Answer]:
     """All episodes, in the order of the plan."""
-    planned = [one for one in plan(episodes, seed) if only in one[0]]
+    return sit_all([one for one in plan(episodes, seed) if only in one[0]], processes)
+
+
+def sit_all(planned: Sequence[tuple[str, int]], processes: int) -> list[Answer]:
+    """These episodes, each by itself, on so many cores."""
     if processes <= 1:
         return [_answer(one) for one in planned]
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    # Spawned, not forked: whoever calls may have threads.
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         answers = []
         for done, answer in enumerate(pool.imap(_answer, planned, chunksize=2), 1):
             answers.append(answer)

@@ -29,6 +29,8 @@ class Notes(Struct):
     """Of the job in question; 1 where nothing holds it back."""
 
     gpus: int
+    boost_mhz: list[float]
+    """The clock of each board when nothing holds it down."""
 
     def note(self, rows: Sequence[Gpu], pace: float) -> None:
         """One second more; of a GPU that is away or silent nothing is known."""
@@ -46,9 +48,9 @@ class Notes(Struct):
         self.pace.append(pace)
 
 
-def new_notes(gpus: int) -> Notes:
-    """An empty page."""
-    return Notes(reasons=[], degrees=[], clocks=[], pace=[], gpus=gpus)
+def new_notes(boost_mhz: Sequence[float]) -> Notes:
+    """An empty page, for so many boards."""
+    return Notes(reasons=[], degrees=[], clocks=[], pace=[], gpus=len(boost_mhz), boost_mhz=list(boost_mhz))
 
 
 def first_lasting(flags: Sequence[bool], seconds: int = _LASTING_S) -> int | None:
@@ -64,7 +66,7 @@ def heat_truths(notes: Notes, throttle_at_c: Sequence[float], fault: str) -> lis
     found = []
     for gpu, throttle_c in enumerate(throttle_at_c):
         flags = [bool(row[gpu] & {"sw_thermal", "hw_thermal"}) for row in notes.reasons]
-        found += _from_flags("thermal_throttle", gpu, flags, fault)
+        found += _throttle("thermal_throttle", notes, gpu, flags, fault)
         # Who slows down already is told so by the other kind: heat by itself is what comes before.
         near = [_is_at(degrees[gpu], throttle_c - _NEAR_LIMIT_C) for degrees in notes.degrees]
         close = [_is_at(degrees[gpu], throttle_c - 2.0) for degrees in notes.degrees]
@@ -79,7 +81,7 @@ def heat_truths(notes: Notes, throttle_at_c: Sequence[float], fault: str) -> lis
                 # The general flag goes with the special ones: naming it as well is true, and not asked for.
                 found += [_allowed(kind, gpu, explained.index(True), fault)]
                 continue
-            found += _from_flags(kind, gpu, flags, fault)
+            found += _throttle(kind, notes, gpu, flags, fault)
     return found
 
 
@@ -108,8 +110,21 @@ def capped_truths(notes: Notes, gpu: int, start_s: float, ends_s: float | None, 
     """A power limit that somebody lowered, once it bites."""
     last = len(notes.reasons) if ends_s is None else int(ends_s)
     flags = [start_s <= second < last and "sw_power_cap" in row[gpu] for second, row in enumerate(notes.reasons)]
-    said = _from_flags("power_throttle", gpu, flags, fault)
+    said = _throttle("power_throttle", notes, gpu, flags, fault)
     return [*said, _allowed("power_throttle", gpu, int(start_s), fault)]
+
+
+def _throttle(kind: str, notes: Notes, gpu: int, flags: Sequence[bool], fault: str) -> list[Truth]:
+    """Rated by what it costs: a clock that loses a tenth is worth a warning, one that loses less a remark."""
+    best = notes.boost_mhz[gpu]
+    hard = [flag and clocks[gpu] <= (1.0 - COSTLY) * best for flag, clocks in zip(flags, notes.clocks, strict=True)]
+    if first_lasting(hard) is not None:
+        # Who warns as soon as it begins is early, and right.
+        costly = [
+            structs.replace(truth, starts_s=float(flags.index(True))) for truth in _from_flags(kind, gpu, hard, fault)
+        ]
+        return [*costly, *(truth for truth in _from_flags(kind, gpu, flags, fault) if not truth.required)]
+    return [structs.replace(truth, least="info") for truth in _from_flags(kind, gpu, flags, fault)]
 
 
 def _from_flags(kind: str, gpu: int, flags: Sequence[bool], fault: str) -> list[Truth]:

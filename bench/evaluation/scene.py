@@ -74,7 +74,7 @@ class SceneWorld:
         self.seconds = seconds
         self.gpus = len(self._scene.cards)
         self.config = Config(groups=self._scene.declared)
-        self._notes = new_notes(self.gpus)
+        self._notes = new_notes([float(card.make.clock_mhz) for card in self._scene.cards])
         self._latest: Frame | None = None
 
     def play(self) -> Iterator[tuple[float, Frame]]:

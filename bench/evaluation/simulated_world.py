@@ -48,7 +48,7 @@ class SimulatedWorld:
         self._chance = random.Random(f"{seed}/sensors")
         self._reader = Reader(sensors, self._chance)
         self._now = NOON
-        self._notes = new_notes(rack.machine.gpus)
+        self._notes = new_notes([float(rack.machine.board.sm_clock_boost_mhz)] * rack.machine.gpus)
         self._uptime_s = 400_000.0 if rested else 20.0
         self._hardware = self._machine(recipe)
         self._meter = Meter()
