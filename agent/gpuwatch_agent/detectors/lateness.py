@@ -10,6 +10,8 @@ from gpuwatch_agent.model.gpu import Gpu
 
 # What equal boards at equal work differ by: SM activity tells it to a few percent; silicon draws unequal power.
 _ACTIVITY_TOLERANCE = 0.06
+# So few points of SM activity above waiting are near the sensor's noise: their ratio says nothing.
+_LEAST_ACTIVITY_PCT = 9.0
 _POWER_TOLERANCE = 0.085
 _POWER_TOLERANCE_OF_TWO = 0.115
 # Silicon and its sensor read so much apart at equal work; of two nobody knows which one is the odd one.
@@ -130,6 +132,8 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
                 wait = max(wait, before)
             lag = lag_before if among is None else min(lag, max(wait, lag_before))
         fell = _fell_alone(group, usual, place, leniency) if against_past is not None else 0.0
+        if group.by_activity and rank.work < _LEAST_ACTIVITY_PCT:
+            wait = lag = 0.0
         verdicts.append(_fallen(rank, fell) if fell else _verdict(group, rank, wait, lag))
     return verdicts
 
