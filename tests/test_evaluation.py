@@ -19,6 +19,7 @@ from gpuwatch_agent.hardware.base import Tier
 from gpuwatch_agent.hardware.simulated.hardware import SimulatedHardware
 from gpuwatch_agent.hardware.simulated.machines import MACHINES
 from gpuwatch_agent.hardware.simulated.spec import Simulation
+from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.sampling.rig import Rig
 
 SEED = 7_001
@@ -125,6 +126,11 @@ def test_an_episode_is_always_the_same() -> None:
     first, second = (list(build(name, 5).world.play()) for _ in range(2))
     assert first == second
     assert list(build(name, 6).world.play()) != first
+
+
+def without_xids(gpu: Gpu) -> Gpu:
+    """The ledger adds them to what the sampler reads."""
+    return structs.replace(gpu, xids=None, absent={path: why for path, why in gpu.absent.items() if path != "xids"})
 
 
 def test_machines_are_read_as_the_sampler_reads_them() -> None:
