@@ -238,7 +238,7 @@ def _by_link(group: Working) -> list[Lateness]:
     if group.over_pcie or group.pcie_bytes_per_s is None:
         found = _link_losses(group, [pcie_rate(rank.view.gpu) for rank in group.ranks], group.pcie_bytes_per_s, "pcie")
     over_nvlink = _link_losses(
-        group, [nvlink_rate(rank.view.gpu) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
+        group, [nvlink_rate(rank.view) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
     )
     return [
         Lateness(rank=rank, loss=lost, lag=lost, sign="link", estimated_from=source)
@@ -307,10 +307,12 @@ def pcie_rate(gpu: Gpu) -> float | None:
     return _PCIE_LANE_BYTES_PER_S.get(pcie.gen, 0.0) * pcie.width
 
 
-def nvlink_rate(gpu: Gpu) -> float | None:
-    """What the NVLinks that are up can carry together."""
-    nvlink = gpu.nvlink
+def nvlink_rate(view: GpuView) -> float | None:
+    """What the NVLinks that are up can carry together; a board that never had one up has no bridge, which is no fault."""
+    nvlink = view.gpu.nvlink
     if nvlink is None or nvlink.active is None or not nvlink.total:
+        return None
+    if not nvlink.active and not view.most("nvlink.active", _HOUR_S):
         return None
     version = next((port.version for port in nvlink.links or () if port.version), None)
     # One link of none left still tells apart; a rate of zero would hide the worst case.

@@ -189,7 +189,8 @@ def _link(group: Working, late: Lateness) -> Cause | None:
             explains=explains,
             evidence={"pcie_gen": gpu.pcie.gen, "pcie_width": gpu.pcie.width},
         )
-    usual, now = _least_rate([nvlink_rate(one) for one in others]), nvlink_rate(gpu)
+    usual = _least_rate([nvlink_rate(one.view) for one in group.ranks if one is not rank])
+    now = nvlink_rate(rank.view)
     if now and usual and now < 0.95 * usual and gpu.nvlink is not None:
         return Cause(
             name="nvlink_down",

@@ -141,3 +141,12 @@ def test_a_few_points_of_activity_are_no_work_to_compare() -> None:
     """Two boards that hardly compute differ by a point or two of SM activity: half of what they do, and nothing."""
     gpus = [structs.replace(gpu, sm_activity_pct=19.0 - 2.5 * gpu.index, power_w=200.0) for gpu in ranks(2)]
     assert story(gpus).passes(90) == []
+
+
+def test_a_board_without_a_bridge_is_no_fault() -> None:
+    """Three boards, one bridge: the links of the third have never been up, and nobody waits for them."""
+    gpus = [
+        structs.replace(gpu, nvlink=NvLink(active=4 if gpu.index < 2 else 0, total=4, tx_bytes_per_s=2e10))
+        for gpu in ranks(3)
+    ]
+    assert Story(gpus, [TpImbalanceDetector()]).passes(120) == []
