@@ -1,6 +1,5 @@
 """One episode through the real pipeline: history, engine, detectors, on a clock that is only counted."""
 
-import inspect
 from collections.abc import Sequence
 from time import process_time
 from typing import Any
@@ -96,8 +95,7 @@ def sit(
     """Play the episode to the detectors, and to the naive ones beside them."""
     world = episode.world
     history = History(seconds=3600)
-    more: dict[str, Any] = {"topology": world.topology} if "topology" in inspect.signature(Engine).parameters else {}
-    ours = Engine(world.config, history, detectors=detectors, **more)
+    ours = Engine(world.config, history, detectors=detectors, topology=world.topology)
     theirs = Engine(world.config, history, detectors=naive)
     hears, overhears = _Listener(), _Listener()
     spent = 0.0
