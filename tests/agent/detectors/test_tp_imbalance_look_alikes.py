@@ -139,7 +139,7 @@ def test_a_link_that_came_down_explains_work_that_fell_on_all_ranks() -> None:
 
 def test_a_few_points_of_activity_are_no_work_to_compare() -> None:
     """Two boards that hardly compute differ by a point or two of SM activity: half of what they do, and nothing."""
-    gpus = [structs.replace(gpu, sm_activity_pct=19.0 - 2.5 * gpu.index, power_w=200.0) for gpu in ranks(2)]
+    gpus = [structs.replace(gpu, sm_activity_pct=15.0 - 2.5 * gpu.index, power_w=200.0) for gpu in ranks(2)]
     assert story(gpus).passes(90) == []
 
 
