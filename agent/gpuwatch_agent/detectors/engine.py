@@ -53,16 +53,13 @@ class Engine:
         *,
         detectors: Sequence[Detector[Any]] = DETECTORS,
         on_event: Callable[[FindingEvent], None] = lambda _: None,
-        patience: float = 1.0,
         topology: Callable[[], Topology | None] = lambda: None,
     ) -> None:
-        """`patience` scales how long suspicions must last: `gpuwatch check` has only seconds to look."""
         self._ask_topology = topology
         self._topology: Topology | None = None
         self._topology_at: float | None = None
         self._history = history
         self._on_event = on_event
-        self._patience = patience
         self._declared = config.groups
         self._detectors = [(one, _settings_for(one, config)) for one in detectors]
         self._cases: dict[tuple[str, str], _Case] = {}
@@ -169,7 +166,7 @@ class Engine:
         case.last_at, case.suspicion = now, self._steadied(case, suspicion, settings, now)
         lasted = now - case.first_at
         if case.raised_at is None:
-            if suspicion.certain or lasted >= settings.raise_after_s * self._patience:
+            if suspicion.certain or lasted >= settings.raise_after_s:
                 case.raised_at, case.raised_wall = now, window.wall
                 self._tell("raised", kind, case, window.wall)
         elif case.suspicion.severity != before.severity:
@@ -179,7 +176,7 @@ class Engine:
         """What was said gets worse at once, and better when it has been better for as long as it takes to be dropped."""
         said = case.suspicion.severity
         better = _SEVERITY_ORDER[suspicion.severity] > _SEVERITY_ORDER[said]
-        if better and case.raised_at is not None and now - case.severe_at < settings.clear_after_s * self._patience:
+        if better and case.raised_at is not None and now - case.severe_at < settings.clear_after_s:
             return structs.replace(suspicion, severity=said)
         case.severe_at = now
         return suspicion
@@ -189,7 +186,7 @@ class Engine:
         unseen_s = (self._judged_at or 0.0) - case.last_at
         if case.raised_at is None:
             del self._cases[of]
-        elif unseen_s >= clear_after_s * self._patience:
+        elif unseen_s >= clear_after_s:
             del self._cases[of]
             self._tell("cleared", of[0], case, window.wall)
 
