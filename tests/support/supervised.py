@@ -18,7 +18,7 @@ from gpuwatch_agent.sampling.supervisor import Supervisor
 from gpuwatch_agent.sampling.wire import Message, Sampled
 
 QUICK = SamplingSection(interval_s=0.1, medium_s=0.2, slow_s=0.5, deadline_s=0.2, stale_after_s=0.6)
-_PATIENCE_S = 60.0
+_PATIENCE_S = 25.0
 
 
 class SupervisedSampler:
