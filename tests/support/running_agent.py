@@ -35,7 +35,7 @@ class RunningAgent:
         self.url = first.split("listening on ")[1].strip()
         self.client = httpx.Client(base_url=self.url, timeout=10)
 
-    def frame_where(self, fits: Callable[[Frame], bool], within_s: float = 60.0) -> Frame:
+    def frame_where(self, fits: Callable[[Frame], bool], within_s: float = 25.0) -> Frame:
         """The first frame that fits; fails with the last one seen."""
         deadline = time.monotonic() + within_s
         last: Frame | None = None
