@@ -70,6 +70,12 @@ class Agent:
             supervising.cancel()
             self._own_cost.stop()
 
+    def set_interval(self, interval_s: float) -> None:
+        """Sample at another pace; history and findings go on."""
+        sampling = structs.replace(self._config.sampling, interval_s=interval_s)
+        self._config = structs.replace(self._config, sampling=sampling)
+        self._supervisor.change(structs.replace(self._config, notify=NotifySection()))
+
     def topology(self) -> Topology | None:
         """The wiring as of the last frame."""
         frame = self.hub.latest
@@ -91,8 +97,8 @@ class Agent:
 
     async def _age_frames(self) -> None:
         """Where no sample comes, say so once a tick: readers must not take old values for new."""
-        patience = max(self._config.sampling.stale_after_s, 2 * self._config.sampling.interval_s)
         while True:
+            patience = max(self._config.sampling.stale_after_s, 2 * self._config.sampling.interval_s)
             await asyncio.sleep(max(self._config.sampling.interval_s, 0.25))
             trouble = self._supervisor.trouble
             silent_for = self._clock() - self._supervisor.heard_at

@@ -85,6 +85,12 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), wait_s)
 
+    def change(self, config: Config) -> None:
+        """Sample by another configuration from now on: a second sampler is started with it and takes over."""
+        self._config = config
+        if self._in_charge is not None and self._candidate is None:
+            self._spawn(self._replace())
+
     async def _hire(self) -> None:
         """Start a sampler and put it in charge, unless a candidate was quicker."""
         self._heard_at = self._in_charge_since = self._clock()
@@ -147,8 +153,8 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """A sampler that says nothing at all is replaced; opening the driver has a deadline of its own, inside it."""
-        limit = max(5.0, 5 * self._config.sampling.interval_s)
         while True:
+            limit = max(5.0, 5 * self._config.sampling.interval_s)
             await asyncio.sleep(limit / 2)
             silent = self._clock() - self._heard_at
             if self._in_charge is not None and silent > limit and (self._sampling or silent > _CANDIDATE_S):

@@ -1,0 +1,53 @@
+"""This machine, or a simulated one, by an agent inside the dashboard's process; its sampler is a process of its own."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+from gpuwatch.tui.moment import FeedState
+from gpuwatch_agent.agent import Agent
+from gpuwatch_agent.config import Config
+from gpuwatch_agent.history import History
+from gpuwatch_agent.model.finding import FindingEvent
+from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.topology import Topology
+
+
+class EmbeddedFeed:
+    """Runs the agent, without its API."""
+
+    def __init__(self, config: Config) -> None:
+        self._agent = Agent(config)
+        self.history: History = self._agent.history
+        self.state = FeedState(kind="embedded")
+        self.interval_s = config.sampling.interval_s
+
+    async def run(self, deliver: Callable[[Frame], None], changed: Callable[[], None]) -> None:
+        """Deliver every frame the agent publishes; ends the sampler when cancelled."""
+        del changed
+        sampling = asyncio.create_task(self._agent.run())
+        sampling.add_done_callback(lambda _: self._agent.hub.close())
+        sequence = 0
+        try:
+            while (published := await self._agent.hub.wait_newer(sequence)) is not None:
+                sequence = published.sequence
+                deliver(published.frame)
+            await sampling
+        finally:
+            sampling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sampling
+
+    def events(self) -> Sequence[FindingEvent]:
+        """What the agent's detectors raised and cleared."""
+        return self._agent.findings.events
+
+    def topology(self) -> Topology | None:
+        """The wiring as of the last frame."""
+        return self._agent.topology()
+
+    async def set_interval(self, interval_s: float) -> bool:
+        """Sample at that pace from now on."""
+        self.interval_s = interval_s
+        self._agent.set_interval(interval_s)
+        return True
