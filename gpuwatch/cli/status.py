@@ -34,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
     terminal = look()
     watch: float | None = options.watch
     if options.alone and watch is None and terminal.interactive and not (options.json or options.rates):
-        watch = 1.0
+        from gpuwatch.cli.dashboard import run as open_dashboard
+
+        return open_dashboard(options)
     source = open_source(options)
     if watch is None:
         return _once(source, options, terminal)

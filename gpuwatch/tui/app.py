@@ -1,0 +1,222 @@
+"""The dashboard: composes the views, takes frames in, and routes keys."""
+
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+
+from gpuwatch.tui.canvas import Canvas, Drawing
+from gpuwatch.tui.drawing.chrome import draw_footer, draw_header, draw_headline, draw_timeline
+from gpuwatch.tui.feeds.base import Feed
+from gpuwatch.tui.fine_update import refined
+from gpuwatch.tui.moment import Moment
+from gpuwatch.tui.palette import PALETTES
+from gpuwatch.tui.player import Player
+from gpuwatch.tui.tape import Tape
+from gpuwatch.tui.views.base import View
+from gpuwatch.tui.views.registry import VIEWS
+from gpuwatch_agent.model.frame import Frame
+
+_MOST_DRAWS_PER_S = 4
+_PACES_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class _Top(Canvas):
+    """Header and headline."""
+
+    DEFAULT_CSS = "_Top { height: 3; dock: top; }"
+
+    def draw(self, width: int, height: int) -> Drawing:
+        moment = self.app.moment if isinstance(self.app, GpuwatchApp) else None
+        if moment is None:
+            return Drawing(lines=[])
+        return Drawing(lines=[draw_header(moment, width), *draw_headline(moment, width, height - 1)])
+
+
+class _Bottom(Canvas):
+    """The timeline while paused, and the tabs."""
+
+    DEFAULT_CSS = "_Bottom { height: 1; dock: bottom; }"
+
+    def draw(self, width: int, height: int) -> Drawing:
+        app = self.app
+        if not isinstance(app, GpuwatchApp):
+            return Drawing(lines=[])
+        tabs = [(view.name_of, view.title, view.short) for view in VIEWS]
+        footer = draw_footer(tabs, app.here, "", width)
+        above = draw_timeline(app.moment, width) if app.moment is not None and height > 1 else []
+        hits = [hit._replace(y=len(above)) for hit in footer.hits]
+        return Drawing(lines=[*above, *footer.lines], hits=hits)
+
+
+class GpuwatchApp(App[None]):
+    """One node at a time, on numbered views; frames come from a feed."""
+
+    TITLE = "gpuwatch"
+    CSS = """
+    Screen { layers: base; overflow: hidden; }
+    #views { height: 1fr; }
+    #views > View { display: none; }
+    #views > View.here { display: block; }
+    Tooltip { background: $surface; color: $foreground; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(number), f"show_view({view.name_of!r})", view.title, id=f"view.{view.name_of}", show=False)
+            for number, view in enumerate(VIEWS, start=1)
+        ),
+        Binding("p", "toggle_pause", "pause, or go on", id="pause"),
+        Binding("left", "step(-1)", "1 s back in time", id="time.back"),
+        Binding("right", "step(1)", "1 s ahead", id="time.ahead"),
+        Binding("shift+left", "step(-10)", "10 s back", id="time.back10"),
+        Binding("shift+right", "step(10)", "10 s ahead", id="time.ahead10"),
+        Binding("home", "oldest", "to the oldest moment kept", id="time.oldest"),
+        Binding("end", "live", "back to now", id="time.live"),
+        Binding("left_square_bracket", "jump(False)", "to the finding before", id="time.finding_before"),
+        Binding("right_square_bracket", "jump(True)", "to the next finding", id="time.finding_next"),
+        Binding("plus", "pace(-1)", "read more often", id="pace.faster"),
+        Binding("minus", "pace(1)", "read less often", id="pace.slower"),
+        Binding("f5", "refresh_all", "paint everything anew", id="refresh"),
+        Binding("q", "quit", "quit", id="quit"),
+    ]
+
+    def __init__(self, feed: Feed, *, wall_clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._wall_clock = wall_clock
+        self._drawn_at = 0.0
+        self._draw_due = False
+        self.feed = feed
+        self.player = Player(Tape())
+        self.moment: Moment | None = None
+        self.here = VIEWS[0].name_of
+        self.chosen_gpu: str | None = None
+        """The UUID of the GPU that views about one GPU show."""
+        for palette in PALETTES.values():
+            self.register_theme(palette.textual_theme())
+        self.theme = next(iter(PALETTES))
+
+    def compose(self) -> ComposeResult:
+        """Header, the first view, tabs; other views are made when they are first asked for."""
+        yield _Top(id="top")
+        with Container(id="views"):
+            first = VIEWS[0]()
+            first.add_class("here")
+            yield first
+        yield _Bottom(id="bottom")
+
+    def _display(self, screen: Screen[object], renderable: Any) -> None:
+        super()._display(screen, refined(renderable))
+
+    def on_mount(self) -> None:
+        """Begin to take frames in."""
+        self.view.focus()
+        self.run_worker(self.feed.run(self._deliver, self.show_now), name="feed", exit_on_error=True)
+
+    @property
+    def view(self) -> View:
+        """The view that is seen."""
+        return self.query_one(f"#{self.here}", View)
+
+    def _deliver(self, frame: Frame) -> None:
+        self.player.deliver(frame)
+        if not self.player.paused:
+            self._show_soon()
+
+    def _show_soon(self) -> None:
+        """At most so many pictures a second: what comes faster is shown with the next."""
+        wait_s = self._drawn_at + 1 / _MOST_DRAWS_PER_S - time.monotonic()
+        if wait_s <= 0:
+            self.show_now()
+        elif not self._draw_due:
+            self._draw_due = True
+            self.set_timer(wait_s, self.show_now)
+
+    def show_now(self) -> None:
+        """Draw what there is now, without waiting for the next turn."""
+        self._draw_due = False
+        self._drawn_at = time.monotonic()
+        frame, newest = self.player.frame, self.player.newest
+        if frame is None or newest is None:
+            return
+        self.moment = Moment(
+            frame=frame,
+            history=self.feed.history,
+            events=list(self.feed.events()),
+            topology=self.feed.topology(),
+            feed=self.feed.state,
+            now=self._wall_clock(),
+            newest_at=newest.taken_at,
+            oldest_at=self.player.oldest_at or newest.taken_at,
+            paused=self.player.paused,
+            interval_s=self.feed.interval_s,
+        )
+        self.query_one("#top", _Top).redraw()
+        self.view.show(self.moment)
+        bottom = self.query_one("#bottom", _Bottom)
+        wanted = 3 if self.player.paused else 1
+        if bottom.styles.height is None or bottom.styles.height.value != wanted:
+            bottom.styles.height = wanted
+        bottom.redraw()
+
+    async def action_show_view(self, name: str) -> None:
+        """Turn to a view; one that was never seen is made now."""
+        if name == self.here and self.query(f"#{name}"):
+            return
+        self.view.remove_class("here")
+        self.here = name
+        if not self.query(f"#{name}"):
+            kind = next(view for view in VIEWS if view.name_of == name)
+            await self.query_one("#views").mount(kind())
+        self.view.add_class("here")
+        self.view.focus()
+        self.show_now()
+
+    async def action_open_gpu(self, uuid: str) -> None:
+        """Show one GPU."""
+        self.chosen_gpu = uuid
+        if any(view.name_of == "gpu" for view in VIEWS):
+            await self.action_show_view("gpu")
+
+    def action_toggle_pause(self) -> None:
+        """Stop showing, or go on."""
+        self.player.toggle()
+        self.show_now()
+
+    def action_step(self, seconds: float) -> None:
+        """Move in time."""
+        self.player.step(seconds)
+        self.show_now()
+
+    def action_oldest(self) -> None:
+        """To the oldest moment kept."""
+        self.player.oldest()
+        self.show_now()
+
+    def action_live(self) -> None:
+        """Back to now."""
+        self.player.live()
+        self.show_now()
+
+    def action_jump(self, forward: bool) -> None:
+        """To a finding's moment."""
+        if self.player.jump(list(self.feed.events()), forward=forward) is None:
+            self.notify("There is no finding in that direction in the time that is kept.", timeout=3)
+        self.show_now()
+
+    async def action_pace(self, direction: int) -> None:
+        """Read more or less often."""
+        nearest = min(range(len(_PACES_S)), key=lambda place: abs(_PACES_S[place] - self.feed.interval_s))
+        wanted = _PACES_S[min(max(nearest + direction, 0), len(_PACES_S) - 1)]
+        if await self.feed.set_interval(wanted):
+            self.notify(f"Reading every {wanted:g} s.", timeout=3)
+        else:
+            self.notify("The agent's pace is set on its own machine (sampling.interval_s).", timeout=5)
+
+    def action_refresh_all(self) -> None:
+        """Paint everything anew."""
+        self.refresh(layout=True)
+        self.show_now()
