@@ -9,7 +9,9 @@ from gpuwatch_agent.model.errors import UsageError
 def run(options: argparse.Namespace) -> int:
     """Until somebody quits."""
     if options.connect:
-        raise UsageError("The dashboard reads this machine only, so far.", "Try `gpuwatch status --watch 1 --connect …`.")
+        raise UsageError(
+            "The dashboard reads this machine only, so far.", "Try `gpuwatch status --watch 1 --connect …`."
+        )
     from gpuwatch.tui.app import GpuwatchApp
     from gpuwatch.tui.feeds.embedded import EmbeddedFeed
 

@@ -1,5 +1,7 @@
 """Writes only the cells that changed: Textual's own update begins every change at its widget's left edge."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.control import Control
 from textual._compositor import ChopsUpdate, CompositorUpdate
@@ -25,6 +27,6 @@ class FineUpdate(CompositorUpdate):
         return "".join(parts)
 
 
-def refined(update: object) -> object:
+def refined(update: Any) -> Any:
     """The finer form of an update of parts; any other is left as it is."""
     return FineUpdate(update) if type(update) is ChopsUpdate else update

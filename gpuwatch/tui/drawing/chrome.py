@@ -20,7 +20,9 @@ def draw_header(moment: Moment, width: int) -> Line:
     badges = list(_badges(moment))
     room = width - line_cells(badges)
     frame = moment.frame
-    marks = [gpu.state if gpu.state != "ok" else worst(f.severity for f in facts_of(gpu, frame.gpus)) for gpu in frame.gpus]
+    marks = [
+        gpu.state if gpu.state != "ok" else worst(f.severity for f in facts_of(gpu, frame.gpus)) for gpu in frame.gpus
+    ]
     return [*badges, *header_line(frame, marks, max(room, 20))]
 
 
@@ -39,14 +41,20 @@ def draw_headline(moment: Moment, width: int, most_lines: int) -> list[Line]:
     """The worst that is known, in plain words, or that all is well; never nothing."""
     frame = moment.frame
     if moment.feed.problem is not None:
-        since = "" if moment.feed.lost_at is None else f" Shown is what was heard {span_of_time(moment.now - moment.feed.lost_at)} ago."
+        since = (
+            ""
+            if moment.feed.lost_at is None
+            else f" Shown is what was heard {span_of_time(moment.now - moment.feed.lost_at)} ago."
+        )
         return _sentence("critical", moment.feed.problem + since, width, most_lines)
     if frame.trouble is not None:
         return _sentence("critical", f"{frame.trouble.message} {frame.trouble.action}", width, most_lines)
     grave = [finding for finding in frame.findings if finding.severity != "info"]
     if grave:
         first, *others = sorted(grave, key=lambda finding: _ORDER[finding.severity])
-        return _with_more(_sentence(first.severity, in_words(first, frame.taken_at), width, most_lines), len(others), width)
+        return _with_more(
+            _sentence(first.severity, in_words(first, frame.taken_at), width, most_lines), len(others), width
+        )
     return [_all_well(moment, width)]
 
 
@@ -141,5 +149,7 @@ def draw_timeline(moment: Moment, width: int) -> list[Line]:
             cells[place(event.at)] = Span(SIGNS[severity], severity)
     cells[place(moment.frame.taken_at)] = Span("█", "badge paused")
     at = time.strftime("%H:%M:%S", time.localtime(moment.frame.taken_at))
-    words = f" ⏸ {at}  {span_of_time(moment.behind_s)} ago   ← → 1 s   shift 10 s   [ ] findings   home oldest   end live"
+    words = (
+        f" ⏸ {at}  {span_of_time(moment.behind_s)} ago   ← → 1 s   shift 10 s   [ ] findings   home oldest   end live"
+    )
     return [fit_line([Span(" "), *cells], width), fit_line([Span(words, "stale text")], width)]
