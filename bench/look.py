@@ -5,6 +5,7 @@ python bench/look.py dgx-h100-8+hot@5 --view groups --size 120x40 --press j,j,en
 
 import argparse
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.dashboard_story import story
+
+NO_BREAK_SPACE = "\u00a0"
 
 
 async def take(options: argparse.Namespace) -> str:
@@ -44,7 +47,11 @@ def main() -> None:
     parser.add_argument("--out", default="look.svg")
     options = parser.parse_args()
     out = Path(options.out)
-    out.write_text(asyncio.run(take(options)), encoding="utf-8")
+    # Renderers other than browsers drop spaces at the ends of a text element; these they keep.
+    picture = re.sub(
+        r">([^<>]*)</text>", lambda m: f">{m[1].replace(' ', NO_BREAK_SPACE)}</text>", asyncio.run(take(options))
+    )
+    out.write_text(picture, encoding="utf-8")
     if shutil.which("rsvg-convert"):
         png = out.with_suffix(".png")
         subprocess.run(["rsvg-convert", "-o", png, out], check=True)

@@ -23,7 +23,7 @@ class Job(Struct, kw_only=True):
     sm_pct: float | None
 
 
-def process_lines(frame: Frame, width: int, most: int | None) -> list[Line]:
+def process_lines(frame: Frame, width: int, most: int | None, rest_at: str = "--processes all") -> list[Line]:
     """A rule, and a table of at most `most` processes (None: all), or nothing where there is none."""
     jobs = _jobs(frame)
     if not jobs or most == 0:
@@ -35,7 +35,7 @@ def process_lines(frame: Frame, width: int, most: int | None) -> list[Line]:
     lines: list[Line] = [[Span(title + "─" * max(width - len(title), 0), "dim")], draw_title(layout)]
     lines += [draw_row(layout, position) for position in range(len(shown))]
     if len(shown) < len(jobs):
-        lines.append([Span(f" … and {len(jobs) - len(shown):,} more (--processes all)", "dim")])
+        lines.append([Span(f" … and {len(jobs) - len(shown):,} more ({rest_at})", "dim")])
     return lines
 
 

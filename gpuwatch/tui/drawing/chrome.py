@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
-from gpuwatch.render.facts import facts_of, worst
 from gpuwatch.render.header import header_line
 from gpuwatch.render.text import SIGNS, clean, cut, wrap
 from gpuwatch.render.units import index_list, span_of_time
 from gpuwatch.tui.canvas import Drawing, Hit
+from gpuwatch.tui.drawing.marks import marked
 from gpuwatch.tui.moment import Moment
 from gpuwatch_agent.model.finding import Finding
 
@@ -20,9 +20,7 @@ def draw_header(moment: Moment, width: int) -> Line:
     badges = list(_badges(moment))
     room = width - line_cells(badges)
     frame = moment.frame
-    marks = [
-        gpu.state if gpu.state != "ok" else worst(f.severity for f in facts_of(gpu, frame.gpus)) for gpu in frame.gpus
-    ]
+    marks = [mark for _, _, mark in marked(frame)]
     return [*badges, *header_line(frame, marks, max(room, 20))]
 
 
