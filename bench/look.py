@@ -15,7 +15,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.dashboard_story import story
 
-NO_BREAK_SPACE = "\u00a0"
+# Renderers other than browsers drop the spaces at the beginning of a text element: it is moved right instead.
+_LEADING = re.compile(r'x="([\d.]+)"( y="[\d.]+") textLength="([\d.]+)"([^>]*)>((?:&#160;)+)')
+_CELL = 12.2
+
+
+def _moved_right(found: re.Match[str]) -> str:
+    shift = _CELL * found[5].count(";")
+    x, length = float(found[1]) + shift, float(found[3]) - shift
+    return f'x="{x:.1f}"{found[2]} textLength="{max(length, 0):.1f}"{found[4]}>'
 
 
 async def take(options: argparse.Namespace) -> str:
@@ -47,10 +55,7 @@ def main() -> None:
     parser.add_argument("--out", default="look.svg")
     options = parser.parse_args()
     out = Path(options.out)
-    # Renderers other than browsers drop spaces at the ends of a text element; these they keep.
-    picture = re.sub(
-        r">([^<>]*)</text>", lambda m: f">{m[1].replace(' ', NO_BREAK_SPACE)}</text>", asyncio.run(take(options))
-    )
+    picture = _LEADING.sub(_moved_right, asyncio.run(take(options)))
     out.write_text(picture, encoding="utf-8")
     if shutil.which("rsvg-convert"):
         png = out.with_suffix(".png")

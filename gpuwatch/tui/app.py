@@ -53,6 +53,12 @@ class _Bottom(Canvas):
         return Drawing(lines=[*above, *footer.lines], hits=hits)
 
 
+def _set_height(canvas: Canvas, lines: int) -> None:
+    """Only where it differs: a layout is dear."""
+    if canvas.styles.height is None or canvas.styles.height.value != lines:
+        canvas.styles.height = lines
+
+
 class GpuwatchApp(App[None]):
     """One node at a time, on numbered views; frames come from a feed."""
 
@@ -95,6 +101,8 @@ class GpuwatchApp(App[None]):
         self.here = VIEWS[0].name_of
         self.chosen_gpu: str | None = None
         """The UUID of the GPU that views about one GPU show."""
+        self.chosen_group: str | None = None
+        """The id of the group that the view of groups has its cursor on."""
         for palette in PALETTES.values():
             self.register_theme(palette.textual_theme())
         self.theme = next(iter(PALETTES))
@@ -154,12 +162,13 @@ class GpuwatchApp(App[None]):
             paused=self.player.paused,
             interval_s=self.feed.interval_s,
         )
-        self.query_one("#top", _Top).redraw()
+        top = self.query_one("#top", _Top)
+        headline = draw_headline(self.moment, self.size.width, 2)
+        _set_height(top, 1 + len(headline))
+        top.redraw()
         self.view.show(self.moment)
         bottom = self.query_one("#bottom", _Bottom)
-        wanted = 3 if self.player.paused else 1
-        if bottom.styles.height is None or bottom.styles.height.value != wanted:
-            bottom.styles.height = wanted
+        _set_height(bottom, 3 if self.player.paused else 1)
         bottom.redraw()
 
     async def action_show_view(self, name: str) -> None:
@@ -178,8 +187,12 @@ class GpuwatchApp(App[None]):
     async def action_open_gpu(self, uuid: str) -> None:
         """Show one GPU."""
         self.chosen_gpu = uuid
-        if any(view.name_of == "gpu" for view in VIEWS):
-            await self.action_show_view("gpu")
+        await self.action_show_view("gpu")
+
+    async def action_open_group(self, group: str) -> None:
+        """Show one group."""
+        self.chosen_group = group
+        await self.action_show_view("groups")
 
     def action_toggle_pause(self) -> None:
         """Stop showing, or go on."""

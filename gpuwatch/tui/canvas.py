@@ -1,6 +1,6 @@
 """A widget that is drawn as lines of styled text, and repaints only the cells that changed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
@@ -79,7 +79,6 @@ class Canvas(Widget):
         try:
             return self.draw(width, height)
         except Exception as error:  # noqa: BLE001  # turned into words where the user looks
-            self.log.error(f"{type(self).__name__}: {error!r}")
             return failed_drawing(error, width)
 
     def render_line(self, y: int) -> Strip:
@@ -193,6 +192,3 @@ def _changed_spans(old: list[_Cell], new: list[_Cell]) -> Iterator[tuple[int, in
         end = x + 1
     if start is not None:
         yield start, end
-
-
-Draw = Callable[[int, int], Drawing]

@@ -42,7 +42,7 @@ class Tape:
 
     def record(self, frame: Frame) -> None:
         """Keep the frame; where the clock was put back, what lies after it is dropped."""
-        while self._recorded and self._recorded[-1].taken_at >= frame.taken_at + 1.0:
+        while self._recorded and self._recorded[-1].taken_at > frame.taken_at:
             self._recorded.pop()
         if self._recorded and int(self._recorded[-1].taken_at) == int(frame.taken_at):
             self._recorded.pop()

@@ -51,7 +51,10 @@ def draw_headline(moment: Moment, width: int, most_lines: int) -> list[Line]:
     if grave:
         first, *others = sorted(grave, key=lambda finding: _ORDER[finding.severity])
         return _with_more(
-            _sentence(first.severity, in_words(first, frame.taken_at), width, most_lines), len(others), width
+            _sentence(first.severity, in_words(first, frame.taken_at), width, most_lines),
+            len(others),
+            width,
+            most_lines,
         )
     return [_all_well(moment, width)]
 
@@ -74,10 +77,13 @@ def _sentence(mark: str, words: str, width: int, most_lines: int) -> list[Line]:
     ]
 
 
-def _with_more(lines: list[Line], more: int, width: int) -> list[Line]:
+def _with_more(lines: list[Line], more: int, width: int, most_lines: int) -> list[Line]:
+    """How many others there are, behind the sentence where there is room, else below it."""
     if not more:
         return lines
-    told = f"  +{more} more, key 6"
+    told = f"   +{more} more, key 6"
+    if line_cells(lines[-1]) + len(told) > width and len(lines) < most_lines:
+        return [*lines, [Span(told, "dim")]]
     last = fit_line(lines[-1], max(width - len(told), 10))
     return [*lines[:-1], [*last, Span(told, "dim")]]
 

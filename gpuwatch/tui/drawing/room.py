@@ -11,7 +11,7 @@ from gpuwatch.tui.drawing.sparkline import bucket_means
 from gpuwatch.tui.moment import Moment
 from gpuwatch_agent.model.gpu import Gpu
 
-_LEAST_WIDTH, _LEAST_HEIGHT = 36, 4
+_LEAST_WIDTH, _LEAST_HEIGHT = 36, 3
 _SPANS_S = (120, 300, 600, 1200, 3600)
 
 
@@ -39,8 +39,8 @@ def charts_below(moment: Moment, width: int, height: int) -> list[Line]:
     if not panels:
         return []
     across, down = _grid(len(panels), width, height - 1)
-    if down == 0:
-        return []
+    if down == 0 or (len(gpus) > 1 and across * down < len(panels)):
+        return []  # some of the GPUs would look like all of them
     shown = panels[: across * down]
     cells = (width - (across - 1) * 2) // across
     lines_each = (height - 1) // down
