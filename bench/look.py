@@ -39,7 +39,7 @@ async def take(options: argparse.Namespace) -> str:
             await app.action_show_view(options.view)
         for key in filter(None, options.press.split(",")):
             await pilot.press(key)
-        await pilot.pause()
+        await pilot.pause(0.2)
         return app.export_screenshot(title=f"gpuwatch {options.spec}")
 
 

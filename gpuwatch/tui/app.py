@@ -97,6 +97,11 @@ class GpuwatchApp(App[None]):
         self._draw_due = False
         self.feed = feed
         self.player = Player(Tape())
+        # Held by hand: while a dialog is open, queries would look into the dialog.
+        self._top = _Top(id="top")
+        self._room = Container(id="views")
+        self._bottom = _Bottom(id="bottom")
+        self._views: dict[str, View] = {}
         self.moment: Moment | None = None
         self.here = VIEWS[0].name_of
         self.chosen_gpu: str | None = None
@@ -109,12 +114,13 @@ class GpuwatchApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """Header, the first view, tabs; other views are made when they are first asked for."""
-        yield _Top(id="top")
-        with Container(id="views"):
+        yield self._top
+        with self._room:
             first = VIEWS[0]()
             first.add_class("here")
+            self._views[first.name_of] = first
             yield first
-        yield _Bottom(id="bottom")
+        yield self._bottom
 
     def _display(self, screen: Screen[object], renderable: Any) -> None:
         super()._display(screen, refined(renderable))
@@ -127,7 +133,7 @@ class GpuwatchApp(App[None]):
     @property
     def view(self) -> View:
         """The view that is seen."""
-        return self.query_one(f"#{self.here}", View)
+        return self._views[self.here]
 
     def _deliver(self, frame: Frame) -> None:
         self.player.deliver(frame)
@@ -162,24 +168,22 @@ class GpuwatchApp(App[None]):
             paused=self.player.paused,
             interval_s=self.feed.interval_s,
         )
-        top = self.query_one("#top", _Top)
-        headline = draw_headline(self.moment, self.size.width, 2)
-        _set_height(top, 1 + len(headline))
-        top.redraw()
+        _set_height(self._top, 1 + len(draw_headline(self.moment, self.size.width, 2)))
+        self._top.redraw()
         self.view.show(self.moment)
-        bottom = self.query_one("#bottom", _Bottom)
-        _set_height(bottom, 3 if self.player.paused else 1)
-        bottom.redraw()
+        _set_height(self._bottom, 3 if self.player.paused else 1)
+        self._bottom.redraw()
 
     async def action_show_view(self, name: str) -> None:
         """Turn to a view; one that was never seen is made now."""
-        if name == self.here and self.query(f"#{name}"):
+        if name == self.here:
             return
         self.view.remove_class("here")
         self.here = name
-        if not self.query(f"#{name}"):
+        if name not in self._views:
             kind = next(view for view in VIEWS if view.name_of == name)
-            await self.query_one("#views").mount(kind())
+            self._views[name] = kind()
+            await self._room.mount(self._views[name])
         self.view.add_class("here")
         self.view.focus()
         self.show_now()

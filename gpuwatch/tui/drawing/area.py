@@ -8,9 +8,10 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
 def area_lines(
-    means: Sequence[float | None], low: float, high: float, height: int, style: str, limit: float | None = None
+    means: Sequence[float | None], scale: tuple[float, float], height: int, style: str, limit: float | None = None
 ) -> list[Line]:
     """One column a mean, from the top line down; a limit inside the scale is drawn as a dotted line."""
+    low, high = scale
     span = max(high - low, 1e-9)
     levels = [
         None if mean is None else min(max(round((mean - low) / span * height * 8), 0), height * 8) for mean in means

@@ -51,7 +51,7 @@ def charts_below(moment: Moment, width: int, height: int) -> list[Line]:
     lines: list[Line] = [[Span(head + "─" * max(width - len(head), 0), "rule")]]
     for first in range(0, len(shown), across):
         drawn = [
-            _panel(moment, gpu, chart, cells, lines_each, seconds_a_cell)
+            _panel(moment, gpu, chart, (cells, lines_each), seconds_a_cell)
             for gpu, chart in shown[first : first + across]
         ]
         for y in range(lines_each):
@@ -75,14 +75,15 @@ def _grid(count: int, width: int, height: int) -> tuple[int, int]:
     return across, height // _LEAST_HEIGHT
 
 
-def _panel(moment: Moment, gpu: Gpu, chart: _Chart, width: int, height: int, seconds_a_cell: int) -> list[Line]:
+def _panel(moment: Moment, gpu: Gpu, chart: _Chart, size: tuple[int, int], seconds_a_cell: int) -> list[Line]:
+    width, height = size
     values = moment.recent(gpu.uuid, chart.metric, width * seconds_a_cell)
     means = bucket_means(values, moment.frame.taken_at, seconds_a_cell, width)
     newest = next((value for value in reversed(values) if not isnan(value)), None)
     limit = "" if chart.limit is None else f" / {_number(chart.limit, chart)}"
     now = "–" if newest is None else _number(newest, chart)
     title: Line = [Span(f" {chart.title} ", "dim"), Span(now), Span(f"{limit} {chart.unit}", "dim")]
-    return [fit_line(title, width), *area_lines(means, chart.low, chart.high, height - 1, "chart", chart.limit)]
+    return [fit_line(title, width), *area_lines(means, (chart.low, chart.high), height - 1, "chart", chart.limit)]
 
 
 def _number(value: float, chart: _Chart) -> str:
