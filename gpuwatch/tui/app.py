@@ -208,6 +208,15 @@ class GpuwatchApp(App[None]):
         self.player.step(seconds)
         self.show_now()
 
+    def action_go_to(self, moment: float) -> None:
+        """To that time; a click at the newest is going live."""
+        newest = self.player.newest
+        if newest is not None and moment >= newest.taken_at:
+            self.player.live()
+        else:
+            self.player.go_to(moment)
+        self.show_now()
+
     def action_oldest(self) -> None:
         """To the oldest moment kept."""
         self.player.oldest()
