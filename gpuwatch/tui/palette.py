@@ -74,6 +74,7 @@ def _roles(
         "chart warning": warning,
         "chart critical": critical,
         "limit": stale,
+        "mark": f"bold {warning}",
         "wait": wait,
         "late": f"bold {warning}",
         "cursor": f"on {cursor}",

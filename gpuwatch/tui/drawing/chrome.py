@@ -151,9 +151,7 @@ def draw_timeline(moment: Moment, width: int) -> list[Line]:
         if event.event == "raised" and event.at >= moment.oldest_at:
             severity = event.finding.severity
             cells[place(event.at)] = Span(SIGNS[severity], severity)
-    cells[place(moment.frame.taken_at)] = Span("█", "badge paused")
+    cells[place(moment.frame.taken_at)] = Span("◆", "mark")
     at = time.strftime("%H:%M:%S", time.localtime(moment.frame.taken_at))
-    words = (
-        f" ⏸ {at}  {span_of_time(moment.behind_s)} ago   ← → 1 s   shift 10 s   [ ] findings   home oldest   end live"
-    )
+    words = f" {at}  {span_of_time(moment.behind_s)} ago   ← → 1 s   shift 10 s   [ ] findings   home oldest   end live"
     return [fit_line([Span(" "), *cells], width), fit_line([Span(words, "stale text")], width)]

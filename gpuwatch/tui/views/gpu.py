@@ -193,7 +193,7 @@ def _with_mark(line: Line, column: int | None) -> Line:
     before: Line = _runs(text[:column], styles[:column])
     return [
         *before,
-        Span("│" if under in " ┈" else under, "badge paused"),
+        Span("│" if under in " ┈" else under, "mark"),
         *_runs(text[column + 1 :], styles[column + 1 :]),
     ]
 
