@@ -78,6 +78,7 @@ def _roles(
         "wait": wait,
         "late": f"bold {warning}",
         "cursor": f"on {cursor}",
+        "row": f"on {cursor}",
         "tagged": f"bold {accent}",
         "key": f"bold {accent}",
         "tab": dim,

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.text import SIGNS, clean, wrap
 from gpuwatch.render.units import index_list, span_of_time
-from gpuwatch.tui.canvas import Drawing, Hit, with_cursor
+from gpuwatch.tui.canvas import Drawing, Hit
 from gpuwatch.tui.drawing.markdown import markdown_lines
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.views.rows import RowsView
@@ -19,6 +19,7 @@ from gpuwatch_agent.runbooks import runbook
 
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
 _LEAST_SIDE_BY_SIDE = 100
+_UNITS = {"c": " °C", "pct": " %", "w": " W", "mhz": " MHz", "s": " s", "h": " h"}
 
 
 class Shown(Struct, frozen=True):
@@ -81,11 +82,10 @@ class FindingsView(RowsView):
         drawing = Drawing(lines=[[Span(title, "dim")]])
         first, last = self.window(height - 1)
         for shown in listed[first:last]:
-            line = fit_line(_row(shown, moment), width)
             drawing.hits.append(Hit(len(drawing.lines), 0, width, f"choose({shown.row_key!r})"))
+            line = _row(shown, moment, width)
             chosen = shown.row_key == self.chosen_key
-            padded = [*line, Span(" " * (width - line_cells(line)))]
-            drawing.lines.append(with_cursor(padded) if chosen else padded)
+            drawing.lines.append([Span(text, f"{style}+row") for text, style in line] if chosen else line)
         return drawing
 
     def _detail(self, moment: Moment, width: int, height: int) -> list[Line]:
@@ -152,22 +152,22 @@ def findings_at(moment: Moment) -> list[Shown]:
     return [*now, *past]
 
 
-def _row(shown: Shown, moment: Moment) -> Line:
+def _row(shown: Shown, moment: Moment, width: int) -> Line:
+    """Sign, kind, GPUs, and at the right edge for how long, in exactly that width."""
     finding = shown.finding
     over = shown.cleared_at is not None
-    sign = Span(SIGNS[finding.severity], "dim" if over else finding.severity)
     gpus = f" GPU {index_list(finding.gpus)}" if finding.gpus else ""
-    begun = time.strftime("%H:%M:%S", time.localtime(finding.since))
     lasted = span_of_time((shown.cleared_at or moment.frame.taken_at) - finding.since)
+    tail = f" {lasted} " if not over else f" {time.strftime('%H:%M', time.localtime(finding.since))}, {lasted} "
     style = "dim" if over else ""
-    tail = f"  {begun} for {lasted}" + (", over" if over else "")
-    return [
+    line: Line = [
         Span(" "),
-        sign,
+        Span(SIGNS[finding.severity], style or finding.severity),
         Span(f" {finding.kind.replace('_', ' ')}", style or "bold"),
         Span(gpus, style),
-        Span(tail, "dim"),
     ]
+    line = fit_line(line, max(width - len(tail), 10))
+    return [*line, Span(" " * max(width - line_cells(line) - len(tail), 0)), Span(tail, "dim")]
 
 
 def detail_lines(shown: Shown, moment: Moment, width: int, *, with_runbook: bool = True) -> list[Line]:
@@ -205,13 +205,18 @@ def _paragraph(word: str, text: str, width: int) -> list[Line]:
 
 
 def _evidence(name: str, value: float | str, first: bool) -> Line:
+    """A number with its unit, which its name ends with."""
+    stem, _, ending = name.rpartition("_")
+    unit = _UNITS.get(ending, "") if stem else ""
+    word = clean(stem if unit else name).replace("_", " ")
     shown = (
         value if isinstance(value, str) else f"{value:,.4g}" if value % 1 and abs(value) < 10000 else f"{value:,.0f}"
     )
     return [
         Span(f"   {'seen' if first else '':<5}", "dim"),
-        Span(f"{clean(name).replace('_', ' '):<28}", "dim"),
+        Span(f"{word:<28}", "dim"),
         Span(clean(shown)),
+        Span(unit, "dim"),
     ]
 
 
