@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import msgspec
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
@@ -86,6 +87,11 @@ class GpuwatchApp(App[None]):
         Binding("right_square_bracket", "jump(True)", "to the next finding", id="time.finding_next"),
         Binding("plus", "pace(-1)", "read more often", id="pace.faster"),
         Binding("minus", "pace(1)", "read less often", id="pace.slower"),
+        Binding("slash", "filter", "filter what is listed", id="filter"),
+        Binding("y", "copy(False)", "copy what is shown, as text", id="copy.text"),
+        Binding("Y", "copy(True)", "copy what is chosen, as JSON", id="copy.json"),
+        Binding("s", "save_picture", "save a picture of the screen", id="picture"),
+        Binding("question_mark,h,f1", "help", "this help", id="help"),
         Binding("f5", "refresh_all", "paint everything anew", id="refresh"),
         Binding("q", "quit", "quit", id="quit"),
     ]
@@ -106,6 +112,8 @@ class GpuwatchApp(App[None]):
         self.here = VIEWS[0].name_of
         self.chosen_gpu: str | None = None
         """The UUID of the GPU that views about one GPU show."""
+        self.own_keys: dict[str, str] = {}
+        """Keys that the user bound anew, by the binding's id."""
         self.chosen_group: str | None = None
         """The id of the group that the view of groups has its cursor on."""
         for palette in PALETTES.values():
@@ -241,6 +249,47 @@ class GpuwatchApp(App[None]):
             self.notify(f"Reading every {wanted:g} s.", timeout=3)
         else:
             self.notify("The agent's pace is set on its own machine (sampling.interval_s).", timeout=5)
+
+    def action_filter(self) -> None:
+        """Views with lists have a filter."""
+        begin = getattr(self.view, "begin_filter", None)
+        if begin is None:
+            self.notify("There is nothing to filter on this view; processes (5) have a filter.", timeout=3)
+        else:
+            begin()
+
+    def action_copy(self, as_json: bool) -> None:
+        """To the clipboard, by the terminal (OSC 52): it works over SSH, too."""
+        if as_json:
+            text = msgspec.json.format(msgspec.json.encode(self.view.as_data())).decode()
+        else:
+            text = self.view.as_text()
+        self.copy_to_clipboard(text)
+        self.notify(f"Copied {len(text):,} letters, as far as this terminal lets programs copy.", timeout=3)
+
+    def action_save_picture(self) -> None:
+        """An SVG in the working directory, and a PNG where rsvg-convert is at hand."""
+        from gpuwatch.tui.picture import save_picture
+
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self._wall_clock()))
+        try:
+            saved = save_picture(self.export_screenshot(title="gpuwatch"), f"gpuwatch-{self.here}-{stamp}")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            self.notify(
+                f"The picture could not be saved here: {reason}. Start gpuwatch in a folder of yours.", severity="error"
+            )
+        else:
+            self.notify(f"Saved {saved}.", timeout=5)
+
+    def action_help(self) -> None:
+        """Which key does what."""
+        from gpuwatch.tui.dialogs.help import help_page
+
+        of_view = [*type(self.view).BINDINGS]
+        for base in type(self.view).__mro__[1:]:
+            of_view += [*vars(base).get("BINDINGS", [])] if base.__module__.startswith("gpuwatch") else []
+        self.push_screen(help_page(self.view.title, of_view, self.BINDINGS, self.own_keys))
 
     def action_refresh_all(self) -> None:
         """Paint everything anew."""
