@@ -22,6 +22,15 @@ class DetectorSettings(Struct, frozen=True, kw_only=True):
     clear_after_s: Annotated[
         float, Meta(description="How long it must look right before the finding is dropped.", ge=0, le=86400)
     ] = 30.0
+    unseen_s: Annotated[
+        float,
+        Meta(
+            description="So many seconds it may go unseen, as where readings drop out, before its time starts afresh; each "
+            "second in which it was seen wins a quarter of one back.",
+            ge=0,
+            le=86400,
+        ),
+    ] = 5.0
     boot_grace_s: Annotated[
         float, Meta(description="After the machine's start nothing of this kind is said for so long.", ge=0, le=86400)
     ] = 0.0

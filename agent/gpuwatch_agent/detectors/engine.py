@@ -26,6 +26,8 @@ _EVENTS_KEPT = 1000
 _EVERY_S = 0.9
 # Between two looks this long nobody knows what was: suspicions start afresh.
 _LONGEST_GAP_S = 30.0
+# What is said was seen for most of its time: each second unseen takes four seen ones to make up for.
+_WON_BACK = 0.25
 _LIMPING = frozenset({"tp_imbalance", "tp_stalled"})
 _SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
 
@@ -41,6 +43,8 @@ class _Case(Struct):
     """When it was last as severe as it is said to be."""
     raised_at: float | None = None
     raised_wall: float | None = None
+    unseen_s: float = 0.0
+    """Before it is said: for how long it was not seen, less what it has won back since."""
 
 
 class Engine:
@@ -68,6 +72,7 @@ class Engine:
         self._baselines_at: float | None = None
         self._started_at: float | None = None
         self._judged_at: float | None = None
+        self._since_last_s = 0.0
         self._scores: dict[str, float] = {}
         self._said: list[Finding] = []
         self.events: deque[FindingEvent] = deque(maxlen=_EVENTS_KEPT)
@@ -83,6 +88,7 @@ class Engine:
             self._started_at = now
         if self._judged_at is not None and now - self._judged_at > _LONGEST_GAP_S:
             self._forget_suspicions()
+        self._since_last_s = now - self._judged_at if self._judged_at is not None else 0.0
         self._judged_at = now
         window = self._window(frame, now)
         for detector, settings in self._detectors:
@@ -155,7 +161,7 @@ class Engine:
                 self._suspect(kind, settings, suspicion, window, now)
         for (of, key), case in list(self._cases.items()):
             if of == kind and case.last_at < now:
-                self._relax((kind, key), case, settings.clear_after_s, window)
+                self._relax((kind, key), case, settings, window)
 
     def _suspect(self, kind: str, settings: DetectorSettings, suspicion: Suspicion, window: Window, now: float) -> None:
         case = self._cases.get((kind, suspicion.key))
@@ -163,10 +169,12 @@ class Engine:
             case = _Case(first_at=now, first_wall=window.wall, last_at=now, suspicion=suspicion, severe_at=now)
             self._cases[kind, suspicion.key] = case
         before = case.suspicion
+        case.unseen_s = max(0.0, case.unseen_s - _WON_BACK * self._since_last_s)
         case.last_at, case.suspicion = now, self._steadied(case, suspicion, settings, now)
         lasted = now - case.first_at
         if case.raised_at is None:
-            if suspicion.certain or lasted >= settings.raise_after_s:
+            # Seconds without it do not count, so that a few sightings are not made much of by the gaps between them.
+            if suspicion.certain or lasted - case.unseen_s >= settings.raise_after_s:
                 case.raised_at, case.raised_wall = now, window.wall
                 self._tell("raised", kind, case, window.wall)
         elif case.suspicion.severity != before.severity:
@@ -181,12 +189,16 @@ class Engine:
         case.severe_at = now
         return suspicion
 
-    def _relax(self, of: tuple[str, str], case: _Case, clear_after_s: float, window: Window) -> None:
-        """Nothing of it was seen this time: an unsaid suspicion is dropped, a finding after a while."""
-        unseen_s = (self._judged_at or 0.0) - case.last_at
+    def _relax(self, of: tuple[str, str], case: _Case, settings: DetectorSettings, window: Window) -> None:
+        """Nothing of it was seen this time: what flickers is never said, and what was said is dropped after a while.
+
+        A reading that did not come is no proof that all is well, so a suspicion outlives a few seconds without one.
+        """
         if case.raised_at is None:
-            del self._cases[of]
-        elif unseen_s >= clear_after_s:
+            case.unseen_s += self._since_last_s
+            if case.unseen_s > settings.unseen_s:
+                del self._cases[of]
+        elif (self._judged_at or 0.0) - case.last_at >= settings.clear_after_s:
             del self._cases[of]
             self._tell("cleared", of[0], case, window.wall)
 

@@ -57,7 +57,48 @@ def test_a_moment_is_not_said() -> None:
     story = Story(GPUS, [Warm()])
     for _ in range(5):
         assert story.passes(8, at(85, 0)) == []
-        assert story.passes(2) == []
+        assert story.passes(8) == []
+
+
+def test_a_suspicion_outlives_readings_that_drop_out() -> None:
+    """One second in twenty without a reading delays what is said by no more than that, and does not lose it."""
+    story = Story(GPUS, [Warm()], {"warm": {"raise_after_s": 300.0}})
+
+    def drops(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, temperature_c=None if second % 20 == 7 else 85.0)
+
+    assert story.passes(299, drops) == []
+    assert len(story.passes(6, drops)) == 2
+
+
+def test_what_flickers_is_not_said() -> None:
+    """Seen for one second in five, or for every other, it is never said however long that goes on."""
+    for every in (5, 2):
+        story = Story(GPUS, [Warm()])
+
+        def flickers(gpu: Gpu, second: int, every: int = every) -> Gpu:
+            return structs.replace(gpu, temperature_c=85.0 if second % every == 0 else 50.0)
+
+        for _ in range(40):
+            assert story.passes(15, flickers) == []
+
+
+def test_a_few_sightings_do_not_count_for_the_gaps_between_them() -> None:
+    """Seen six seconds in all of eleven, it has not lasted ten."""
+    story = Story(GPUS, [Warm()])
+    story.passes(5, at(85, 0))
+    story.passes(5)
+    assert story.passes(2, at(85, 0)) == []
+
+
+def test_how_long_a_suspicion_may_go_unseen_is_a_setting() -> None:
+    """At 0 the first second without it starts its time afresh."""
+    strict, lenient = (Story(GPUS, [Warm()], {"warm": {"unseen_s": seconds}}) for seconds in (0.0, 5.0))
+    for story in (strict, lenient):
+        story.passes(8, at(85, 0))
+        story.passes(1)
+    assert strict.passes(5, at(85, 0)) == []
+    assert kinds(lenient.passes(5, at(85, 0))) == ["warm"]
 
 
 def test_what_is_certain_is_said_at_once() -> None:
