@@ -16,7 +16,9 @@ BUSY_PCT = 50.0
 # The upper part of what it did while busy: a fault only ever pulls down.
 _QUANTILE = 0.75
 _LEAVE_OUT_S = 60
-_LEAST_BUSY_S = 60
+_LEAST_BUSY_S = 45
+# Of those so many with a value: readings drop out now and then.
+_LEAST_VALUES = 30
 _METRICS: tuple[str, ...] = (
     "power_w",
     "sm_clock_mhz",
@@ -41,7 +43,7 @@ class BusyBaseline(Struct, frozen=True, kw_only=True):
 
 
 def busy_baseline(history: History, uuid: str, seconds: float = 3600) -> BusyBaseline | None:
-    """The yardstick from the last hour, `None` where the GPU has not worked for a minute yet."""
+    """The yardstick from the last hour, `None` where the GPU has hardly worked yet."""
     busy = history.recent(uuid, "utilization_pct", seconds)
     if len(busy) <= _LEAVE_OUT_S:
         return None
@@ -71,6 +73,6 @@ def _quantile(values: Sequence[float], places: Sequence[int]) -> float | None:
     if not values:
         return None
     present = sorted(value for place in places if (value := values[place]) == value)  # NaN is not equal to itself
-    if len(present) < _LEAST_BUSY_S:
+    if len(present) < _LEAST_VALUES:
         return None
     return present[min(len(present) - 1, int(_QUANTILE * len(present)))]

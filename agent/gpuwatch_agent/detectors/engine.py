@@ -20,6 +20,8 @@ from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.topology import Topology
 
 _BASELINES_EVERY_S = 60.0
+# Until a GPU has its first yardstick what it does can't be held against its past: that is worth asking more often.
+_FIRST_BASELINES_EVERY_S = 10.0
 _TOPOLOGY_EVERY_S = 60.0
 _EVENTS_KEPT = 1000
 # The series have one value a second: looking more often would see nothing new.
@@ -70,6 +72,7 @@ class Engine:
         self._tallies = Tallies()
         self._baselines: dict[str, BusyBaseline] = {}
         self._baselines_at: float | None = None
+        self._first_baselines_at = 0.0
         self._started_at: float | None = None
         self._judged_at: float | None = None
         self._since_last_s = 0.0
@@ -107,10 +110,7 @@ class Engine:
         return structs.replace(frame, gpus=gpus, findings=self._said)
 
     def _window(self, frame: Frame, now: float) -> Window:
-        if self._baselines_at is None or now - self._baselines_at >= _BASELINES_EVERY_S:
-            self._baselines_at = now
-            if not self._holds_back():
-                self._take_baselines(frame)
+        self._refresh_baselines(frame, now)
         return Window(
             frame,
             self._history,
@@ -138,12 +138,23 @@ class Engine:
             for (of, _), case in self._cases.items()
         )
 
-    def _take_baselines(self, frame: Frame) -> None:
+    def _refresh_baselines(self, frame: Frame, now: float) -> None:
+        """All of them once a minute, those that are missing more often."""
+        due = self._baselines_at is None or now - self._baselines_at >= _BASELINES_EVERY_S
+        missing = [gpu for gpu in frame.gpus if gpu.uuid not in self._baselines]
+        if not due and not (missing and now - self._first_baselines_at >= _FIRST_BASELINES_EVERY_S):
+            return
+        self._first_baselines_at = now
+        if due:
+            self._baselines_at = now
+        if self._holds_back():
+            return
         found = {
             gpu.uuid: busy_baseline(self._history, gpu.uuid, min(3600.0, job_age_s(gpu, frame.taken_at)))
-            for gpu in frame.gpus
+            for gpu in (frame.gpus if due else missing)
         }
-        self._baselines = {uuid: baseline for uuid, baseline in found.items() if baseline is not None}
+        kept = {} if due else self._baselines
+        self._baselines = kept | {uuid: baseline for uuid, baseline in found.items() if baseline is not None}
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
         kind = detector.kind
