@@ -9,7 +9,8 @@ from msgspec import Struct, structs
 
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.detectors.base import Detector, DetectorSettings, Suspicion
-from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baseline, job_age_s
+from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baselines, job_age_s
+from gpuwatch_agent.detectors.groups import groups_of
 from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.detectors.scores import imbalance_scores
 from gpuwatch_agent.detectors.tallies import Tallies
@@ -17,6 +18,7 @@ from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import Finding, FindingEvent
 from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.topology import Topology
 
 _BASELINES_EVERY_S = 60.0
@@ -149,12 +151,13 @@ class Engine:
             self._baselines_at = now
         if self._holds_back():
             return
-        found = {
-            gpu.uuid: busy_baseline(self._history, gpu.uuid, min(3600.0, job_age_s(gpu, frame.taken_at)))
-            for gpu in (frame.gpus if due else missing)
-        }
-        kept = {} if due else self._baselines
-        self._baselines = kept | {uuid: baseline for uuid, baseline in found.items() if baseline is not None}
+        wanted = {gpu.uuid for gpu in (frame.gpus if due else missing)}
+        found: dict[str, BusyBaseline] = {} if due else dict(self._baselines)
+        for together in _working_together(frame, self._declared):
+            if any(gpu.uuid in wanted for gpu in together):
+                lasting = min(3600.0, *(job_age_s(gpu, frame.taken_at) for gpu in together))
+                found |= busy_baselines(self._history, [gpu.uuid for gpu in together], lasting)
+        self._baselines = found
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
         kind = detector.kind
@@ -225,6 +228,13 @@ class Engine:
         event = FindingEvent(event=what, at=wall, finding=_finding(kind, case))  # type: ignore[arg-type]  # one of three words
         self.events.append(event)
         self._on_event(event)
+
+
+def _working_together(frame: Frame, declared: Mapping[str, Sequence[int]]) -> list[list[Gpu]]:
+    """The members of each group, and every other GPU by itself."""
+    by_uuid = {gpu.uuid: gpu for gpu in frame.gpus}
+    groups = [[by_uuid.pop(uuid) for uuid in one.uuids if uuid in by_uuid] for one in groups_of(frame.gpus, declared)]
+    return [members for members in groups if members] + [[gpu] for gpu in by_uuid.values()]
 
 
 def _finding(kind: str, case: _Case) -> Finding:

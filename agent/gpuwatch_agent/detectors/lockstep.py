@@ -6,6 +6,7 @@ the group was at work: a burst that one sensor missed must not look like a diffe
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import nan
 from operator import itemgetter
 
@@ -19,6 +20,8 @@ WINDOW_S = 20.0
 _LEAST_SECONDS = 6
 _LEAST_SHARE = 0.4
 AT_WORK_PCT = 50.0
+# A sensor that shows the very same milliwatts for so long while its siblings' move has stopped reading.
+_FROZEN_S = 8
 # Ranks whose processes are younger still load, compile and warm up, each at its own pace.
 SETTLED_AFTER_S = 60.0
 _LOADING_SHARE = 0.02
@@ -91,16 +94,18 @@ def _working(window: Window, group: Group) -> Working | None:
     places = _places_at_work(utilization)
     if places is None:
         return None
+    places = _inner(places)
     taken: Callable[[Sequence[float]], tuple[float, ...]] = itemgetter(*places)
     nvlink = _means(taken, [view.values("nvlink.tx_bytes_per_s", WINDOW_S) for view in views])
     pcie = _means(taken, [view.values("pcie.tx_bytes_per_s", WINDOW_S) for view in views])
     if not _in_step(views, nvlink, pcie):
         return None
-    power = _means(taken, [view.values("power_w", WINDOW_S) for view in views])
-    if power is None:
-        return None
     clock = _means(taken, [view.values("sm_clock_mhz", WINDOW_S) for view in views])
     activity = _means(taken, [view.values("sm_activity_pct", WINDOW_S) for view in views])
+    draws = [view.values("power_w", WINDOW_S) for view in views]
+    power = _means(taken, draws if activity is not None else _without_frozen(draws))
+    if power is None:
+        return None
     alike = len({view.gpu.name for view in views}) == 1
     busy = _means(taken, utilization) or [100.0] * len(views)
     ranks = [
@@ -189,6 +194,39 @@ def _places_at_work(utilization: Sequence[Sequence[float]]) -> list[int] | None:
         if ordered[len(ordered) // 2] >= AT_WORK_PCT:
             at_work.append(place)
     return at_work if len(at_work) >= max(_LEAST_SECONDS, _LEAST_SHARE * read) else None
+
+
+def _inner(places: list[int]) -> list[int]:
+    """Without the first second after a pause, of which each sensor averages another part; all where few would be left."""
+    inner = [place for before, place in pairwise(places) if place == before + 1]
+    # What was before the window is unknown, and as good as the rest where it begins at work.
+    inner = [places[0], *inner] if places[0] == 0 else inner
+    return inner if len(inner) >= _LEAST_SECONDS else places
+
+
+def _without_frozen(draws: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """Stretches in which one sensor stands still while others move become gaps; where all stand still it is the load."""
+    frozen = [_frozen_places(column) for column in draws]
+    if all(frozen) or not any(frozen):
+        return list(draws)
+    return [
+        [nan if place in still else value for place, value in enumerate(column)] if still else column
+        for column, still in zip(draws, frozen, strict=True)
+    ]
+
+
+def _frozen_places(values: Sequence[float]) -> frozenset[int]:
+    if len(set(values)) > len(values) - _FROZEN_S + 1:
+        return frozenset()
+    found: set[int] = set()
+    run: list[int] = []
+    for place, value in enumerate(values):
+        if value != value:  # noqa: PLR0124  # NaN: a gap does not end a run
+            continue
+        run = [*run, place] if run and values[run[-1]] == value else [place]
+        if len(run) >= _FROZEN_S:
+            found.update(run)
+    return frozenset(found)
 
 
 def _present(values: Sequence[float]) -> list[float]:

@@ -10,6 +10,7 @@ from gpuwatch_agent.detectors.window import GpuView, Window
 
 _WINDOW_S = 20.0
 _LEAST_BUSY_S = 5
+_UNREAD_S = 5
 # GeForce boards compute in P2, data centre boards in P0; deeper states are idle ones, where links slow down by design.
 _BUSY_PSTATE = 2
 # More siblings than this share that are no better: it is how the machine is wired.
@@ -86,11 +87,12 @@ def _under_load(view: GpuView, busy_pct: float) -> _Link | None:
     """The best the link showed while the GPU was busy, where it was so for several readings."""
     load = view.values("utilization_pct", _WINDOW_S) or view.values("sm_activity_pct", _WINDOW_S)
     states = view.values("pstate", _WINDOW_S)
-    busy = [place for place, value in enumerate(load) if value >= busy_pct]
+    read = [place for place, value in enumerate(load) if value == value]  # noqa: PLR0124  # NaN is what differs from itself
+    busy = [place for place in read if load[place] >= busy_pct]
     if states:
-        busy = [place for place in busy if states[place] <= _BUSY_PSTATE]
-    # The newest second must be among them: what was before the load ended says nothing of now.
-    if len(busy) < _LEAST_BUSY_S or busy[-1] != len(load) - 1:
+        busy = [place for place in busy if not states[place] > _BUSY_PSTATE]
+    # The newest second must be among them: what was before the load ended says nothing of now. One unread is no end.
+    if len(busy) < _LEAST_BUSY_S or busy[-1] != read[-1] or len(load) - 1 - busy[-1] > _UNREAD_S:
         return None
     return _Link(_best(view.values("pcie.gen", _WINDOW_S), busy), _best(view.values("pcie.width", _WINDOW_S), busy))
 
