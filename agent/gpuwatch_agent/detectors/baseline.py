@@ -94,7 +94,7 @@ def _quantiles(columns: Mapping[str, Sequence[float]], places: Sequence[int]) ->
     full = {uuid: values for uuid, values in chosen.items() if 2 * _count(values) >= len(places)}
     if not full:
         return {}
-    rows = [row for row in zip(*full.values(), strict=True) if (total := sum(row)) == total]  # noqa: PLR0124
+    rows = [row for row in zip(*full.values(), strict=True) if (total := sum(row)) == total]
     if len(rows) < _LEAST_VALUES:
         return {}
     at = min(len(rows) - 1, int(_QUANTILE * len(rows)))
