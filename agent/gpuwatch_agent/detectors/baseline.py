@@ -42,14 +42,20 @@ class BusyBaseline(Struct, frozen=True, kw_only=True):
     dram_activity_pct: float | None = None
 
 
-def busy_baselines(history: History, uuids: Sequence[str], seconds: float = 3600) -> dict[str, BusyBaseline]:
+def busy_baselines(
+    history: History, uuids: Sequence[str], seconds: float = 3600, left_out: Sequence[tuple[float, float]] = ()
+) -> dict[str, BusyBaseline]:
     """The yardsticks of GPUs that work together, from the same seconds of the last hour; none where they hardly worked.
 
-    Yardsticks from different seconds would make a change of load look like a change of one rank.
+    Yardsticks from different seconds would make a change of load look like a change of one rank. `left_out` are stretches
+    of trouble, from so many seconds ago to so many.
     """
     loads = {uuid: history.recent(uuid, "utilization_pct", seconds) for uuid in uuids}
     known = [uuid for uuid in uuids if len(loads[uuid]) > _LEAVE_OUT_S]
     places = _busy_places([loads[uuid] for uuid in known])
+    if left_out and known:
+        newest = len(loads[known[0]]) - 1
+        places = [place for place in places if not any(since >= newest - place >= until for since, until in left_out)]
     if len(places) < _LEAST_BUSY_S:
         return {}
     found = [_quantiles({uuid: history.recent(uuid, name, seconds) for uuid in known}, places) for name in _METRICS]

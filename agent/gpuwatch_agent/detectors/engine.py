@@ -25,6 +25,7 @@ _BASELINES_EVERY_S = 60.0
 # Until a GPU has its first yardstick what it does can't be held against its past: that is worth asking more often.
 _FIRST_BASELINES_EVERY_S = 10.0
 _TOPOLOGY_EVERY_S = 60.0
+_YARDSTICK_S = 3600.0
 _EVENTS_KEPT = 1000
 # The series have one value a second: looking more often would see nothing new.
 _EVERY_S = 0.9
@@ -75,6 +76,8 @@ class Engine:
         self._baselines: dict[str, BusyBaseline] = {}
         self._baselines_at: float | None = None
         self._first_baselines_at = 0.0
+        self._limped: list[tuple[float, float]] = []
+        """Stretches of the last hour in which a group limped, from its first suspicion on."""
         self._started_at: float | None = None
         self._judged_at: float | None = None
         self._since_last_s = 0.0
@@ -135,10 +138,7 @@ class Engine:
 
         A little more or less than the siblings may be how the board is: its own past shall show it, so that is taken.
         """
-        return any(
-            of in _LIMPING and case.raised_at is not None and case.suspicion.severity != "info"
-            for (of, _), case in self._cases.items()
-        )
+        return any(_limps(kind, case) for (kind, _), case in self._cases.items())
 
     def _refresh_baselines(self, frame: Frame, now: float) -> None:
         """All of them once a minute, those that are missing more often."""
@@ -149,14 +149,17 @@ class Engine:
         self._first_baselines_at = now
         if due:
             self._baselines_at = now
+        self._limped = [(since, until) for since, until in self._limped if now - until < _YARDSTICK_S]
         if self._holds_back():
             return
+        left_out = [(now - since, now - until) for since, until in self._limped]
         wanted = {gpu.uuid for gpu in (frame.gpus if due else missing)}
-        found: dict[str, BusyBaseline] = {} if due else dict(self._baselines)
+        # Where trouble leaves too little of the hour, what was known before it is the better yardstick.
+        found: dict[str, BusyBaseline] = {} if due and not left_out else dict(self._baselines)
         for together in _working_together(frame, self._declared):
             if any(gpu.uuid in wanted for gpu in together):
-                lasting = min(3600.0, *(job_age_s(gpu, frame.taken_at) for gpu in together))
-                found |= busy_baselines(self._history, [gpu.uuid for gpu in together], lasting)
+                lasting = min(_YARDSTICK_S, *(job_age_s(gpu, frame.taken_at) for gpu in together))
+                found |= busy_baselines(self._history, [gpu.uuid for gpu in together], lasting, left_out)
         self._baselines = found
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
@@ -214,6 +217,8 @@ class Engine:
                 del self._cases[of]
         elif (self._judged_at or 0.0) - case.last_at >= settings.clear_after_s:
             del self._cases[of]
+            if _limps(of[0], case):
+                self._limped.append((case.first_at, self._judged_at or case.last_at))
             self._tell("cleared", of[0], case, window.wall)
 
     def _forget_suspicions(self) -> None:
@@ -228,6 +233,10 @@ class Engine:
         event = FindingEvent(event=what, at=wall, finding=_finding(kind, case))  # type: ignore[arg-type]  # one of three words
         self.events.append(event)
         self._on_event(event)
+
+
+def _limps(kind: str, case: _Case) -> bool:
+    return kind in _LIMPING and case.raised_at is not None and case.suspicion.severity != "info"
 
 
 def _working_together(frame: Frame, declared: Mapping[str, Sequence[int]]) -> list[list[Gpu]]:

@@ -58,3 +58,18 @@ def test_while_a_group_limps_the_yardstick_stays() -> None:
     (finding,) = story.frame.findings
     assert finding.gpus == [2]
     assert float(finding.evidence["bytes_against_usual"] or 0) < 0.75
+
+
+def test_a_fault_that_is_over_is_no_yardstick_either() -> None:
+    """Nor for the hour after it: back at work as before, nobody is late against the time when one was."""
+    from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
+
+    def starves(gpu: Gpu, second: int) -> Gpu:
+        held = {"utilization_pct": 58.0, "power_w": 380.0} if gpu.index == 2 else {"power_w": 520.0}
+        return structs.replace(gpu, **held)
+
+    story = Story(ranks(4, activity=False), [TpImbalanceDetector()])
+    story.passes(120)
+    assert [finding.gpus for finding in story.passes(400, starves)] == [[2]]
+    story.passes(600)
+    assert [event.event for event in story.engine.events] == ["raised", "cleared"]
