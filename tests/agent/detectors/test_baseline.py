@@ -65,11 +65,14 @@ def test_a_fault_that_is_over_is_no_yardstick_either() -> None:
     from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
 
     def starves(gpu: Gpu, second: int) -> Gpu:
-        held = {"utilization_pct": 58.0, "power_w": 380.0} if gpu.index == 2 else {"power_w": 520.0}
+        held = {"utilization_pct": 58.0, "power_w": 520.0} if gpu.index == 2 else {"power_w": 560.0}
         return structs.replace(gpu, **held)
 
-    story = Story(ranks(4, activity=False), [TpImbalanceDetector()])
+    boards = ranks(4, activity=False)
+    # Its silicon draws a little more than its siblings' at equal work.
+    boards[2] = structs.replace(boards[2], power_w=630.0)
+    story = Story(boards, [TpImbalanceDetector()])
     story.passes(120)
-    assert [finding.gpus for finding in story.passes(400, starves)] == [[2]]
+    assert [finding.gpus for finding in story.passes(900, starves)] == [[2]]
     story.passes(600)
     assert [event.event for event in story.engine.events] == ["raised", "cleared"]
