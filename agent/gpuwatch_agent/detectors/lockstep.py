@@ -11,8 +11,10 @@ from operator import itemgetter
 
 from msgspec import Struct
 
+from gpuwatch_agent.detectors.foreign import computing_strangers
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.detectors.window import GpuView, Window
+from gpuwatch_agent.model.process import Process
 
 WINDOW_S = 20.0
 # Fewer seconds of work than this say nothing.
@@ -48,6 +50,8 @@ class Rank(Struct, kw_only=True):
     """The same against its own past; `None` where one of the group has no past yet."""
     clock_ratio: float | None = None
     """Its SM clock against its siblings', and where there is a past, against its own."""
+    strangers: list[Process] = []
+    """Programs on its GPU that are not the group's and may compute there."""
 
 
 class Working(Struct, frozen=True, kw_only=True):
@@ -103,6 +107,7 @@ def _working(window: Window, group: Group) -> Working | None:
     activity = _means(taken, [view.values("sm_activity_pct", WINDOW_S) for view in views])
     alike = len({view.gpu.name for view in views}) == 1
     busy = _means(taken, utilization) or [100.0] * len(views)
+    strangers = computing_strangers(window, group)
     ranks = [
         Rank(
             view=view,
@@ -110,6 +115,7 @@ def _working(window: Window, group: Group) -> Working | None:
             power_w=power[place],
             sm_clock_mhz=clock[place] if clock is not None else None,
             work=1.0,
+            strangers=strangers.get(view.uuid, []),
         )
         for place, view in enumerate(views)
     ]
