@@ -4,6 +4,7 @@ import pytest
 from msgspec import structs
 
 from gpuwatch_agent.detectors.nvlink_down import NvlinkDownDetector
+from gpuwatch_agent.detectors.pcie_degraded import PcieDegradedDetector
 from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.gpu import Gpu, NvLink, NvLinkPort, Pcie
@@ -171,3 +172,15 @@ def test_a_link_down_beside_a_group_that_talks_over_pcie_is_not_said_to_slow_it(
     (finding,) = story.passes(60, change)
     assert (finding.severity, finding.evidence["group"]) == ("warning", None)
     assert "50% of its NVLink bandwidth is gone" in finding.summary
+
+
+def test_a_narrow_link_is_said_to_slow_traffic_between_gpus_only_where_that_goes_over_it() -> None:
+    """Behind a switch it slows loading; between bridged pairs the exchange as well."""
+    for gpus, slows in (
+        (switched(), "so loading and offloading take 8 times as long"),
+        (bridged(nvlink=4e9, pcie=6e9), "so loading, offloading and traffic between GPUs take 8 times as long"),
+    ):
+        story = Story(gpus, [PcieDegradedDetector()])
+        assert story.passes(60) == []
+        (finding,) = story.passes(60, narrow(0.9))
+        assert slows in finding.summary
