@@ -7,13 +7,15 @@ the group was at work: a burst that one sensor missed must not look like a diffe
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import nan
+from math import nan, sqrt
 from operator import itemgetter
 
 from msgspec import Struct
 
+from gpuwatch_agent.detectors.foreign import computing_strangers
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.detectors.window import GpuView, Window
+from gpuwatch_agent.model.process import Process
 
 WINDOW_S = 20.0
 # Fewer seconds of work than this say nothing.
@@ -49,8 +51,12 @@ class Rank(Struct, kw_only=True):
     """How much it computes, against its siblings: waiting taken out, the clock's part taken out."""
     usual_work: float | None = None
     """The same against its own past; `None` where one of the group has no past yet."""
+    noise: float = 0.0
+    """How far `work` may be off for the noise of the sensors alone, as a share of it: one standard error."""
     clock_ratio: float | None = None
     """Its SM clock against its siblings', and where there is a past, against its own."""
+    strangers: list[Process] = []
+    """Programs on its GPU that are not the group's and may compute there."""
 
 
 class Working(Struct, frozen=True, kw_only=True):
@@ -101,13 +107,15 @@ def _working(window: Window, group: Group) -> Working | None:
     if not _in_step(views, nvlink, pcie):
         return None
     clock = _means(taken, [view.values("sm_clock_mhz", WINDOW_S) for view in views])
-    activity = _means(taken, [view.values("sm_activity_pct", WINDOW_S) for view in views])
+    shares = [view.values("sm_activity_pct", WINDOW_S) for view in views]
+    activity = _means(taken, shares)
     draws = [view.values("power_w", WINDOW_S) for view in views]
     power = _means(taken, draws if activity is not None else _without_frozen(draws))
     if power is None:
         return None
     alike = len({view.gpu.name for view in views}) == 1
     busy = _means(taken, utilization) or [100.0] * len(views)
+    strangers = computing_strangers(window, group)
     ranks = [
         Rank(
             view=view,
@@ -115,12 +123,14 @@ def _working(window: Window, group: Group) -> Working | None:
             power_w=power[place],
             sm_clock_mhz=clock[place] if clock is not None else None,
             work=1.0,
+            strangers=strangers.get(view.uuid, []),
         )
         for place, view in enumerate(views)
     ]
     by_activity = activity is not None and min(activity) > 0
     if by_activity and activity is not None:
         _weigh_activity(ranks, activity)
+        _note_noise(ranks, [taken(column) for column in shares])
     else:
         _weigh_power(ranks, alike=alike)
     _compare_clocks(ranks, alike=alike)
@@ -290,6 +300,19 @@ def _weigh_activity(ranks: Sequence[Rank], activity: Sequence[float]) -> None:
         before = baseline.sm_activity_pct if baseline is not None else None
         usual.append(rank.work / (before - waiting) if before is not None and before > 1.5 * waiting else None)
     _note_usual(ranks, usual)
+
+
+def _note_noise(ranks: Sequence[Rank], columns: Sequence[Sequence[float]]) -> None:
+    """From how each rank scatters about its siblings from second to second: load moves all alike, noise does not."""
+    rows = [(row, total) for row in zip(*columns, strict=True) if (total := sum(row)) == total]
+    if len(rows) < _LEAST_SECONDS:
+        return
+    siblings = len(ranks) - 1
+    for place, rank in enumerate(ranks):
+        apart = [row[place] - (total - row[place]) / siblings for row, total in rows]
+        mean = sum(apart) / len(apart)
+        variance = sum((value - mean) ** 2 for value in apart) / len(apart)
+        rank.noise = sqrt(variance / len(apart)) / max(1.0, rank.work)
 
 
 def _weigh_power(ranks: Sequence[Rank], *, alike: bool) -> None:

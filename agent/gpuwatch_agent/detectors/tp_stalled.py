@@ -21,6 +21,7 @@ _GAP_BETWEEN_PAUSES_S = 5
 # Demand ebbs away over seconds; a hang strikes in the middle of work.
 _JUST_BEFORE_S = 5
 _FULL_TILT = 0.6
+_FALL_OF_POWER = 1.25
 
 
 class TpStalledSettings(DetectorSettings, frozen=True, kw_only=True):
@@ -186,8 +187,15 @@ class _Past:
         """Whether it has spun for about as long before, and gone on by itself."""
         # The very last second may have been cut short.
         last = moved[-1 - _JUST_BEFORE_S : -1]
-        self.ended_at_full_tilt = self.worked and sum(last) / len(last) >= _FULL_TILT * lower_median(moved)
-        """Whether it stopped in the middle of work."""
+        drew_w = list(view.values("power_w", pause + 1 + _JUST_BEFORE_S))[:_JUST_BEFORE_S]
+        draws_w = view.mean("power_w", stall.seconds)
+        self.ended_at_full_tilt = (
+            self.worked
+            and sum(last) / len(last) >= _FULL_TILT * lower_median(moved)
+            and draws_w is not None
+            and any(watts >= _FALL_OF_POWER * draws_w for watts in drew_w)
+        )
+        """Whether it stopped in the middle of work: bytes as ever till then, and power that fell with them."""
 
 
 def _age_s(window: Window, group: Group, view: GpuView) -> float:

@@ -141,3 +141,10 @@ def test_a_layer_split_does_not_stall_as_a_group() -> None:
     told = Story(ranks(2, split="layer"), DETECTORS)
     told.passes(60)
     assert told.passes(60, spinning) == []
+
+
+def test_light_work_that_drew_no_more_than_the_spin_is_want_of_requests() -> None:
+    """Bytes as ever until they end, but power that hardly falls: requests so few can simply end."""
+    told = Story(ranks(4), DETECTORS)
+    told.passes(100, lambda gpu, second: structs.replace(with_bytes(gpu, 0.05), power_w=220.0))
+    assert told.passes(300, waiting) == []
