@@ -37,23 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.again:
         return _again(chosen.again)
+    # Asked before the exam: who works on the code meanwhile changes nothing of what is held.
+    revision = _revision()
     began = time.monotonic()
     answers = hold(chosen.episodes, chosen.seed, chosen.processes, chosen.only)
     minutes = (time.monotonic() - began) / 60.0
     costs = judge_costs()
     _print(answers, costs, chosen.most)
     if chosen.output is not None:
-        _write(chosen, answers, costs, minutes)
+        _write(chosen, answers, costs, minutes, revision)
     return 0
 
 
-def _write(chosen: argparse.Namespace, answers: Sequence[Answer], costs: Sequence[JudgeCost], minutes: float) -> None:
+def _write(
+    chosen: argparse.Namespace, answers: Sequence[Answer], costs: Sequence[JudgeCost], minutes: float, revision: str
+) -> None:
     only = f" --only {chosen.only}" if chosen.only else ""
     held = Conditions(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         seed=chosen.seed,
         command=f"python bench/evaluate.py --episodes {chosen.episodes} --seed {chosen.seed}{only}",
-        revision=_revision(),
+        revision=revision,
         minutes=minutes,
     )
     page: Path = chosen.output

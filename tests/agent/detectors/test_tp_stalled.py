@@ -146,5 +146,5 @@ def test_a_layer_split_does_not_stall_as_a_group() -> None:
 def test_light_work_that_drew_no_more_than_the_spin_is_want_of_requests() -> None:
     """Bytes as ever until they end, but power that hardly falls: requests so few can simply end."""
     told = Story(ranks(4), DETECTORS)
-    told.passes(100, lambda gpu, second: structs.replace(with_bytes(gpu, 0.05), power_w=220.0))
+    told.passes(100, lambda gpu, _: structs.replace(with_bytes(gpu, 0.05), power_w=220.0))
     assert told.passes(300, waiting) == []
