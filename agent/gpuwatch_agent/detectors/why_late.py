@@ -170,8 +170,8 @@ def _neighbour(late: Lateness) -> Cause | None:
     # A program that takes SMs costs caches and memory traffic too.
     explains = 1.3 * share / 100.0 + 0.02 if share is not None else _COST_OF_UNKNOWN
     most = None
-    if late.sign == "power":
-        # The late rank's power holds its neighbour's too: the loss that it tells is too high, and no word against it.
+    if late.sign in {"power", "activity"}:
+        # Both count what the stranger does as the rank's work: the loss that they tell is too high, and no word against it.
         most = _COST_OF_SHARE * share / 100.0 if share is not None else _TAKING_TURNS
         explains = explains if share is not None else max(explains, _EXPLAINS * late.loss)
     return Cause(

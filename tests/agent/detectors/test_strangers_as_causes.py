@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from gpuwatch_agent.detectors.base import Detector
-from gpuwatch_agent.detectors.noisy_neighbour import NoisyNeighbourDetector
+from gpuwatch_agent.detectors.noisy_neighbour import NoisyNeighbourDetector, NoisyNeighbourSettings
 from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.process import Process
@@ -113,9 +113,10 @@ def test_a_small_stranger_that_costs_nothing_is_left_in_peace() -> None:
     assert kinds(told.passes(60, intruder(2, late(5)))) == ["tp_imbalance"]
 
 
-def test_a_stranger_is_said_to_take_no_more_than_turns() -> None:
-    """Without activity the power of both is taken for the rank's own: at most half of the pace is put down to it."""
-    told = Story(ranks(4, activity=False), BOTH)
+@pytest.mark.parametrize("activity", [True, False])
+def test_a_stranger_is_said_to_take_no_more_than_turns(activity: bool) -> None:
+    """Power and activity of both are taken for the rank's own: at most half of the pace is put down to it."""
+    told = Story(ranks(4, activity=activity), BOTH)
     told.passes(180)
 
     def change(gpu: Gpu, second: int) -> Gpu:
@@ -124,3 +125,13 @@ def test_a_stranger_is_said_to_take_no_more_than_turns() -> None:
     findings = told.passes(45, intruder(2, change))
     assert sorted(kinds(findings)) == ["noisy_neighbour", "tp_imbalance"]
     assert {one.evidence["pace_estimated"] for one in findings} == {0.5}
+
+
+def test_thresholds_that_contradict_each_other_are_named() -> None:
+    """A remark can't need more than a warning."""
+    assert NoisyNeighbourSettings().contradictions() == []
+    wrong = NoisyNeighbourSettings(info_sm_pct=20.0, info_loss_pct=30.0).contradictions()
+    assert wrong == [
+        "info_sm_pct (20) is above warning_sm_pct (10)",
+        "info_loss_pct (30) is above warning_loss_pct (10)",
+    ]
