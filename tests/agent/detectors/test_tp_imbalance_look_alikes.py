@@ -186,11 +186,11 @@ def test_a_power_sensor_that_stands_still_makes_nobody_late() -> None:
 
 def test_noisy_sensors_at_light_work_make_nobody_late() -> None:
     """Of so few points of SM activity the noise is a large part: two ranks that differ by no more are alike."""
-    noise = Random(7)
+    noise = Random(4)
 
     def change(gpu: Gpu, second: int) -> Gpu:
-        lighter = 5.0 * (second > 150)
-        return structs.replace(gpu, sm_activity_pct=28.0 - lighter + noise.gauss(0.0, 2.2))
+        share, points = (1.0, 30.0) if second <= 150 else (0.8, 25.0)
+        return structs.replace(with_bytes(gpu, share), sm_activity_pct=points + noise.gauss(0.0, 2.0))
 
     told = story(ranks(2))
     for _ in range(40):
