@@ -15,7 +15,7 @@ from gpuwatch_agent.detectors.scores import imbalance_scores
 from gpuwatch_agent.detectors.tallies import Tallies
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.history import History
-from gpuwatch_agent.model.finding import Finding, FindingEvent
+from gpuwatch_agent.model.finding import Finding, FindingEvent, tells_the_same
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.topology import Topology
 
@@ -24,8 +24,11 @@ _TOPOLOGY_EVERY_S = 60.0
 _EVENTS_KEPT = 1000
 # The series have one value a second: looking more often would see nothing new.
 _EVERY_S = 0.9
-# Between two looks this long nobody knows what was: suspicions start afresh.
+# Between two looks this long nobody knows what was: suspicions start afresh, unless looks are meant to be so far apart.
 _LONGEST_GAP_S = 30.0
+_LONGEST_GAP_LOOKS = 2.5
+# However eager a kind is to be said, its words are not told anew more often than this.
+_LEAST_BETWEEN_WORDS_S = 10.0
 _LIMPING = frozenset({"tp_imbalance", "tp_stalled"})
 _SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
 
@@ -39,6 +42,10 @@ class _Case(Struct):
     suspicion: Suspicion
     severe_at: float
     """When it was last as severe as it is said to be."""
+    told: Suspicion | None = None
+    """As the last event tells it."""
+    differs_since: float | None = None
+    """Since when it has named other GPUs or another cause than that."""
     raised_at: float | None = None
     raised_wall: float | None = None
 
@@ -61,6 +68,7 @@ class Engine:
         self._history = history
         self._on_event = on_event
         self._declared = config.groups
+        self._longest_gap_s = max(_LONGEST_GAP_S, _LONGEST_GAP_LOOKS * config.sampling.interval_s)
         self._detectors = [(one, _settings_for(one, config)) for one in detectors]
         self._cases: dict[tuple[str, str], _Case] = {}
         self._tallies = Tallies()
@@ -81,7 +89,7 @@ class Engine:
             return self._attach(frame)
         if self._started_at is None:
             self._started_at = now
-        if self._judged_at is not None and now - self._judged_at > _LONGEST_GAP_S:
+        if self._judged_at is not None and now - self._judged_at > self._longest_gap_s:
             self._forget_suspicions()
         self._judged_at = now
         window = self._window(frame, now)
@@ -169,7 +177,7 @@ class Engine:
             if suspicion.certain or lasted >= settings.raise_after_s:
                 case.raised_at, case.raised_wall = now, window.wall
                 self._tell("raised", kind, case, window.wall)
-        elif case.suspicion.severity != before.severity:
+        elif case.suspicion.severity != before.severity or self._reads_otherwise(case, settings, now):
             self._tell("changed", kind, case, window.wall)
 
     def _steadied(self, case: _Case, suspicion: Suspicion, settings: DetectorSettings, now: float) -> Suspicion:
@@ -180,6 +188,15 @@ class Engine:
             return structs.replace(suspicion, severity=said)
         case.severe_at = now
         return suspicion
+
+    def _reads_otherwise(self, case: _Case, settings: DetectorSettings, now: float) -> bool:
+        """Whether it has named other GPUs or another cause than was told, for as long as a finding must last to be said."""
+        if case.told is None or tells_the_same(case.suspicion, case.told):
+            case.differs_since = None
+            return False
+        if case.differs_since is None:
+            case.differs_since = now
+        return now - case.differs_since >= max(settings.raise_after_s, _LEAST_BETWEEN_WORDS_S)
 
     def _relax(self, of: tuple[str, str], case: _Case, clear_after_s: float, window: Window) -> None:
         """Nothing of it was seen this time: an unsaid suspicion is dropped, a finding after a while."""
@@ -199,6 +216,7 @@ class Engine:
         return [_finding(kind, case) for kind, case in said]
 
     def _tell(self, what: str, kind: str, case: _Case, wall: float) -> None:
+        case.told, case.differs_since = case.suspicion, None
         event = FindingEvent(event=what, at=wall, finding=_finding(kind, case))  # type: ignore[arg-type]  # one of three words
         self.events.append(event)
         self._on_event(event)
