@@ -35,6 +35,8 @@ class NoisyNeighbourSettings(DetectorSettings, frozen=True, kw_only=True):
         float, Meta(description="With less free memory than this its memory is a warning.", ge=0, le=100)
     ] = 2.0
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("info_sm_pct", "warning_sm_pct"),)
+
 
 class NoisyNeighbourDetector:
     """Small services that run alike on most GPUs of the group do not count: somebody has planned them."""
