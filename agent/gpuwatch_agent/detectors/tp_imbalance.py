@@ -4,13 +4,15 @@ from msgspec import Meta, structs
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.lateness import Lateness, late_ranks, stands_out
-from gpuwatch_agent.detectors.lockstep import Rank, Working, working
+from gpuwatch_agent.detectors.lockstep import WINDOW_S, Rank, Working, working
 from gpuwatch_agent.detectors.why_late import Cause, cause_of
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.model.finding import Severity
 
 _STAYS = 0.75
 _COST_OF_SHARE = 0.95
+# Rates, and with them the first full window, come some readings late.
+_SETTLES_S = 5.0
 _SIGNS = {
     "activity": "it computes while they wait",
     "power": "it draws the power of work while they wait",
@@ -39,6 +41,14 @@ class TpImbalanceSettings(DetectorSettings, frozen=True, kw_only=True):
     critical_loss_pct: Annotated[float, Meta(description="From this loss of pace on it is critical.", ge=1, le=100)] = (
         25.0
     )
+
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("info_loss_pct", "warning_loss_pct"),
+        ("warning_loss_pct", "critical_loss_pct"),
+    )
+
+    def least_watch_s(self) -> float:
+        return WINDOW_S + _SETTLES_S
 
 
 class TpImbalanceDetector:

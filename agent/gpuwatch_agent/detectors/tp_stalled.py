@@ -34,6 +34,9 @@ class TpStalledSettings(DetectorSettings, frozen=True, kw_only=True):
         Meta(description="The same for boards without byte counters, where memory traffic must do.", ge=5, le=3600),
     ] = 60.0
 
+    def least_watch_s(self) -> float:
+        return _WORK_SEEN_S + self.silent_s + self.raise_after_s
+
 
 class TpStalledDetector:
     """Ranks that spin without ever having worked wait for requests; those that stopped in the middle of work hang."""
