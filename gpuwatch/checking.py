@@ -112,7 +112,7 @@ def looks_for(seconds: float, *, least: int) -> int:
 
 
 class LocalEyes:
-    """This machine, read in this process; a simulated machine's time passes at once."""
+    """This machine, read in this process; a simulated machine's time passes at once, unless its driver is slow."""
 
     least_looks = 2
     """Rates need a second reading."""
@@ -120,7 +120,7 @@ class LocalEyes:
     def __init__(self, config: Config, seconds: float, kinds: Collection[str]) -> None:
         hasty, self._too_long = hurried(config, seconds, kinds)
         self._last: Frame | None = None
-        if hasty.hardware.simulate:
+        if _passes_at_once(hasty.hardware.simulate):
             from gpuwatch_agent.hardware.simulated.passing_time import PassingTime
 
             clock = PassingTime(time.time() - max(seconds, LOOK_EVERY_S))
@@ -175,6 +175,15 @@ class RemoteEyes:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _passes_at_once(machine: str) -> bool:
+    """Whether it is a simulated machine that nobody has to wait for."""
+    if not machine:
+        return False
+    from gpuwatch_agent.hardware.simulated.spec import parse_spec
+
+    return not parse_spec(machine).takes_real_time
 
 
 def hurried(config: Config, seconds: float, kinds: Collection[str]) -> tuple[Config, list[NotJudged]]:

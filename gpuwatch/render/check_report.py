@@ -57,7 +57,7 @@ def headline_of(report: CheckReport) -> str:
         return cut(head + _plain(report.trouble.message), LONGEST_HEADLINE)
     count = len(report.gpus)
     gpus = f"{count} GPU{'' if count == 1 else 's'}"
-    watched = span_of_time(report.watched_s)
+    watched = span_of_time(round(report.watched_s))
     if not report.findings:
         boards = _plain(boards_in_words(report.gpus))
         return cut(

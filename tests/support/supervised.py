@@ -57,6 +57,11 @@ class SupervisedSampler:
         assert self.supervisor.pid is not None
         return self.supervisor.pid
 
+    async def all_ended(self, within_s: float) -> None:
+        """Every sampler is gone, and the loop has heard it: one that closes before that leaves transports to nobody."""
+        await self.until(lambda: samplers_alive() == set(), within_s)
+        await asyncio.gather(*(child.end() for child in self.supervisor._children))
+
     async def ended(self, pid: int) -> None:
         await self.until(lambda: pid not in samplers_alive())
 

@@ -181,7 +181,7 @@ def test_stop_during_a_replacement_leaves_no_process(driver: FakeNode) -> None:
             driver.scenario.hang("nvmlInit_v2").hang("nvmlInitWithFlags").save()
             os.kill(old, signal.SIGSTOP)
             await one.until(lambda: len(samplers_alive()) == 2)
-        await one.until(lambda: samplers_alive() == set(), within_s=3)
+        await one.all_ended(within_s=3)
 
     asyncio.run(story())
 
@@ -198,7 +198,7 @@ def test_stop_while_a_silent_one_is_sent_away_leaves_no_process(
             old = await one.pid_in_charge()
             os.kill(old, signal.SIGSTOP)
             await one.pid_in_charge(other_than=old)
-        await one.until(lambda: samplers_alive() == set(), within_s=3)
+        await one.all_ended(within_s=3)
 
     asyncio.run(story())
 

@@ -149,6 +149,12 @@ def test_a_gpu_that_is_silent_all_along_is_critical(capsys: pytest.CaptureFixtur
     assert "GPU 3 has not answered for 15 s" in capsys.readouterr().out
 
 
+def test_a_slow_driver_is_waited_for_and_not_taken_for_a_silent_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its calls take real time, so simulated time must not run ahead of them: values that are late are no old ones."""
+    assert main(["check", "--sim", "dgx-h100-8+slow@3", "--for", "3", "--kinds", "gpu_stale"]) == 0
+    assert "nothing found in" in capsys.readouterr().out
+
+
 def test_what_a_short_watch_cannot_tell_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing found is no verdict on what takes longer: that is listed with what it takes, the shortest first."""
     main(["check", "--sim", "dgx-h100-8+slow-rank@3"])
