@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from gpuwatch_agent.config import Config, HardwareSection
+from gpuwatch_agent.config import Config, HardwareSection, SamplingSection
 from gpuwatch_agent.hardware.choose import make_hardware
 from gpuwatch_agent.hardware.simulated.passing_time import PassingTime
 from gpuwatch_agent.model.errors import DriverNotLoadedError
@@ -82,3 +82,20 @@ def test_what_was_seen_last_is_judged_where_the_driver_went() -> None:
     assert {gpu.state for gpu in frame.gpus} == {"stale"}
     (finding,) = frame.findings
     assert (finding.kind, finding.gpus) == ("gpu_lost", list(range(8)))
+
+
+@pytest.mark.parametrize("interval_s", [1.0, 2.0, 10.0, 60.0])
+def test_however_seldom_an_agent_reads_what_lasts_is_found(interval_s: float) -> None:
+    """Readings that are meant to be far apart are no gaps: heat that holds a clock down for minutes is said."""
+    config = Config(
+        hardware=HardwareSection(simulate="dgx-h100-8+hot@3"), sampling=SamplingSection(interval_s=interval_s)
+    )
+    clock = PassingTime(NOON)
+    watcher = Watcher(
+        make_hardware(config, simulation_clock=clock), config, clock=clock, wall_clock=clock, pause=clock.wait
+    )
+    try:
+        frames = [watcher.next_frame() for _ in range(int(120 / interval_s) + 2)]
+    finally:
+        watcher.close()
+    assert "thermal_throttle" in [one.kind for one in frames[-1].findings]
