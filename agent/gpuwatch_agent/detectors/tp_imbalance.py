@@ -4,15 +4,13 @@ from msgspec import Meta, structs
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.lateness import Lateness, late_ranks, stands_out
-from gpuwatch_agent.detectors.lockstep import WINDOW_S, Rank, Working, working
+from gpuwatch_agent.detectors.lockstep import Rank, Working, working
 from gpuwatch_agent.detectors.why_late import Cause, cause_of
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.model.finding import Severity
 
 _STAYS = 0.75
 _COST_OF_SHARE = 0.95
-# Rates, and with them the first full window, come some readings late.
-_SETTLES_S = 5.0
 _SIGNS = {
     "activity": "it computes while they wait",
     "power": "it draws the power of work while they wait",
@@ -48,7 +46,8 @@ class TpImbalanceSettings(DetectorSettings, frozen=True, kw_only=True):
     )
 
     def least_watch_s(self) -> float:
-        return WINDOW_S + _SETTLES_S
+        # Rates, and with them the first full window of `lockstep`, come some readings late.
+        return 25.0
 
 
 class TpImbalanceDetector:
