@@ -24,13 +24,14 @@ _TOPOLOGY_EVERY_S = 60.0
 _EVENTS_KEPT = 1000
 # The series have one value a second: looking more often would see nothing new.
 _EVERY_S = 0.9
-# Between two looks this long nobody knows what was: suspicions start afresh, unless looks are meant to be so far apart.
+# Between two looks this long nobody knows what was: suspicions start afresh.
 _LONGEST_GAP_S = 30.0
+_LIMPING = frozenset({"tp_imbalance", "tp_stalled"})
+_SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
+# Where looks are meant to be far apart, so many of them are the longest gap.
 _LONGEST_GAP_LOOKS = 2.5
 # However eager a kind is to be said, its words are not told anew more often than this.
 _LEAST_BETWEEN_WORDS_S = 10.0
-_LIMPING = frozenset({"tp_imbalance", "tp_stalled"})
-_SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
 class _Case(Struct):
@@ -177,7 +178,7 @@ class Engine:
             if suspicion.certain or lasted >= settings.raise_after_s:
                 case.raised_at, case.raised_wall = now, window.wall
                 self._tell("raised", kind, case, window.wall)
-        elif case.suspicion.severity != before.severity or self._reads_otherwise(case, settings, now):
+        elif case.suspicion.severity != before.severity or _reads_otherwise(case, settings, now):
             self._tell("changed", kind, case, window.wall)
 
     def _steadied(self, case: _Case, suspicion: Suspicion, settings: DetectorSettings, now: float) -> Suspicion:
@@ -188,15 +189,6 @@ class Engine:
             return structs.replace(suspicion, severity=said)
         case.severe_at = now
         return suspicion
-
-    def _reads_otherwise(self, case: _Case, settings: DetectorSettings, now: float) -> bool:
-        """Whether it has named other GPUs or another cause than was told, for as long as a finding must last to be said."""
-        if case.told is None or tells_the_same(case.suspicion, case.told):
-            case.differs_since = None
-            return False
-        if case.differs_since is None:
-            case.differs_since = now
-        return now - case.differs_since >= max(settings.raise_after_s, _LEAST_BETWEEN_WORDS_S)
 
     def _relax(self, of: tuple[str, str], case: _Case, clear_after_s: float, window: Window) -> None:
         """Nothing of it was seen this time: an unsaid suspicion is dropped, a finding after a while."""
@@ -241,3 +233,13 @@ def _finding(kind: str, case: _Case) -> Finding:
 def _settings_for(detector: Detector[Any], config: Config) -> DetectorSettings:
     given: Mapping[str, object] = config.findings.get(detector.kind, {})
     return msgspec.convert(given, detector.settings)
+
+
+def _reads_otherwise(case: _Case, settings: DetectorSettings, now: float) -> bool:
+    """Whether it has named other GPUs or another cause than was told, for as long as a finding must last to be said."""
+    if case.told is None or tells_the_same(case.suspicion, case.told):
+        case.differs_since = None
+        return False
+    if case.differs_since is None:
+        case.differs_since = now
+    return now - case.differs_since >= max(settings.raise_after_s, _LEAST_BETWEEN_WORDS_S)
