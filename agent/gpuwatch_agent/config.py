@@ -61,7 +61,8 @@ class SamplingSection(Struct, frozen=True, kw_only=True):
     interval_s: Annotated[
         float,
         Meta(
-            description="The fast tier: utilisation, memory, power, clocks, throttling.",
+            description="The fast tier: utilisation, memory, power, clocks, throttling. Above 2 s nothing is said of groups "
+            "that work in step, for which values are too few.",
             ge=0.1,
             le=3600,
             extra={"flag": "--interval"},

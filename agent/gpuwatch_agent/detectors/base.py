@@ -35,9 +35,21 @@ class DetectorSettings(Struct, frozen=True, kw_only=True):
         float, Meta(description="After the machine's start nothing of this kind is said for so long.", ge=0, le=86400)
     ] = 0.0
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of settings of which the first may not be above the second."""
+
     def contradictions(self) -> list[str]:
         """Which settings can't hold together, as `warning_loss (0.3) is above critical_loss (0.25)`."""
-        return []
+        pairs = [(low, high, getattr(self, low), getattr(self, high)) for low, high in self.ascending]
+        return [
+            f"{low} ({lesser:g}) is above {high} ({greater:g})"
+            for low, high, lesser, greater in pairs
+            if lesser > greater
+        ]
+
+    def least_watch_s(self) -> float:
+        """How long somebody who knows nothing of the past must watch before such a finding can be made; 0 for any time."""
+        return 0.0
 
 
 class Suspicion(Struct, frozen=True, kw_only=True):

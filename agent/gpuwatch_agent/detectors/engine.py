@@ -16,7 +16,7 @@ from gpuwatch_agent.detectors.scores import imbalance_scores
 from gpuwatch_agent.detectors.tallies import Tallies
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.history import History
-from gpuwatch_agent.model.finding import Finding, FindingEvent
+from gpuwatch_agent.model.finding import Finding, FindingEvent, tells_the_same
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.topology import Topology
@@ -35,6 +35,10 @@ _LONGEST_GAP_S = 30.0
 _WON_BACK = 0.25
 _LIMPING = frozenset({"tp_imbalance", "tp_stalled"})
 _SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
+# Where looks are meant to be far apart, so many of them are the longest gap.
+_LONGEST_GAP_LOOKS = 2.5
+# However eager a kind is to be said, its words are not told anew more often than this.
+_LEAST_BETWEEN_WORDS_S = 10.0
 
 
 class _Case(Struct):
@@ -46,6 +50,10 @@ class _Case(Struct):
     suspicion: Suspicion
     severe_at: float
     """When it was last as severe as it is said to be."""
+    told: Suspicion | None = None
+    """As the last event tells it."""
+    differs_since: float | None = None
+    """Since when it has named other GPUs or another cause than that."""
     raised_at: float | None = None
     raised_wall: float | None = None
     unseen_s: float = 0.0
@@ -70,6 +78,7 @@ class Engine:
         self._history = history
         self._on_event = on_event
         self._declared = config.groups
+        self._longest_gap_s = max(_LONGEST_GAP_S, _LONGEST_GAP_LOOKS * config.sampling.interval_s)
         self._detectors = [(one, _settings_for(one, config)) for one in detectors]
         self._cases: dict[tuple[str, str], _Case] = {}
         self._tallies = Tallies()
@@ -94,7 +103,7 @@ class Engine:
             return self._attach(frame)
         if self._started_at is None:
             self._started_at = now
-        if self._judged_at is not None and now - self._judged_at > _LONGEST_GAP_S:
+        if self._judged_at is not None and now - self._judged_at > self._longest_gap_s:
             self._forget_suspicions()
         self._since_last_s = now - self._judged_at if self._judged_at is not None else 0.0
         self._judged_at = now
@@ -194,7 +203,7 @@ class Engine:
             if suspicion.certain or lasted - case.unseen_s >= settings.raise_after_s:
                 case.raised_at, case.raised_wall = now, window.wall
                 self._tell("raised", kind, case, window.wall)
-        elif case.suspicion.severity != before.severity:
+        elif case.suspicion.severity != before.severity or _reads_otherwise(case, settings, now):
             self._tell("changed", kind, case, window.wall)
 
     def _steadied(self, case: _Case, suspicion: Suspicion, settings: DetectorSettings, now: float) -> Suspicion:
@@ -230,6 +239,7 @@ class Engine:
         return [_finding(kind, case) for kind, case in said]
 
     def _tell(self, what: str, kind: str, case: _Case, wall: float) -> None:
+        case.told, case.differs_since = case.suspicion, None
         event = FindingEvent(event=what, at=wall, finding=_finding(kind, case))  # type: ignore[arg-type]  # one of three words
         self.events.append(event)
         self._on_event(event)
@@ -265,3 +275,13 @@ def _finding(kind: str, case: _Case) -> Finding:
 def _settings_for(detector: Detector[Any], config: Config) -> DetectorSettings:
     given: Mapping[str, object] = config.findings.get(detector.kind, {})
     return msgspec.convert(given, detector.settings)
+
+
+def _reads_otherwise(case: _Case, settings: DetectorSettings, now: float) -> bool:
+    """Whether it has named other GPUs or another cause than was told, for as long as a finding must last to be said."""
+    if case.told is None or tells_the_same(case.suspicion, case.told):
+        case.differs_since = None
+        return False
+    if case.differs_since is None:
+        case.differs_since = now
+    return now - case.differs_since >= max(settings.raise_after_s, _LEAST_BETWEEN_WORDS_S)

@@ -50,6 +50,8 @@ class NoisyNeighbourSettings(DetectorSettings, frozen=True, kw_only=True):
         )
         return [f"{low} ({a:g}) is above {high} ({b:g})" for low, a, high, b in pairs if a > b]
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("info_sm_pct", "warning_sm_pct"),)
+
 
 class NoisyNeighbourDetector:
     """Small services that run alike on most GPUs of the group do not count: somebody has planned them."""

@@ -167,11 +167,11 @@ def _suspicion(window: Window, one: _Missing, other: _Missing | None) -> Suspici
         subject = f"{noun} of {one.view.label} {verb} down"
     lost = len(one.links) / one.expected
     cost = (
-        f"the {len(group.uuids)} GPUs of {group.id} exchange over it, with up to {lost:.0%} less bandwidth"
+        f"the {len(group.uuids)} GPUs of {group.id} exchange over it, with up to {100 * lost:.0f} % less bandwidth"
         if group is not None and one.up
         else f"the {len(group.uuids)} GPUs of {group.id} must go another, slower way"
         if group is not None
-        else f"{lost:.0%} of its NVLink bandwidth is gone"
+        else f"{100 * lost:.0f} % of its NVLink bandwidth is gone"
     )
     peers = _peer_names(window, one)
     return Suspicion(

@@ -42,6 +42,8 @@ class NvlinkErrorsSettings(DetectorSettings, frozen=True, kw_only=True):
         int, Meta(description="More recoveries of one link in ten minutes than this are a warning.", ge=0, le=1_000_000)
     ] = 1
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("crc_per_min", "crc_critical_per_min"),)
+
 
 class _Noise(Struct, frozen=True):
     """What one link counted."""
@@ -144,7 +146,7 @@ def _suspicion(key: str, ends: list[_End], places: Mapping[str, GpuView]) -> Sus
         counted(worst.crc, "check sum error") if worst.crc else "",
     ]
     said = " and ".join(count for count in counts if count)
-    said = f"{said} a minute" if said else ""
+    said = f"{said} within a minute" if said else ""
     if worst.recoveries:
         trained = f"trained anew {counted(worst.recoveries, 'time')} in ten minutes"
         said = f"{said}, {trained}" if said else trained

@@ -34,10 +34,7 @@ class PowerBrakeSettings(DetectorSettings, frozen=True, kw_only=True):
         float, Meta(description="Share of the last 10 s from which it is critical; below, a warning.", ge=0, le=1)
     ] = 0.2
 
-    def contradictions(self) -> list[str]:
-        if self.least_share <= self.critical_share:
-            return []
-        return [f"least_share ({self.least_share:g}) is above critical_share ({self.critical_share:g})"]
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("least_share", "critical_share"),)
 
 
 class PowerBrakeDetector:

@@ -8,7 +8,6 @@ from gpuwatch_agent.detectors.clock_loss import (
     clock_loss,
     clocks_in_words,
     group_waits,
-    loss_contradiction,
     severity_of,
     told,
 )
@@ -57,8 +56,7 @@ class ThermalThrottleSettings(DetectorSettings, frozen=True, kw_only=True):
         float, Meta(description="Degrees before the board switches itself off at which it is critical.", ge=0, le=50)
     ] = 3.0
 
-    def contradictions(self) -> list[str]:
-        return loss_contradiction(self.warning_loss, self.critical_loss)
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("warning_loss", "critical_loss"),)
 
 
 class ThermalThrottleDetector:

@@ -40,6 +40,15 @@ class TpImbalanceSettings(DetectorSettings, frozen=True, kw_only=True):
         25.0
     )
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("info_loss_pct", "warning_loss_pct"),
+        ("warning_loss_pct", "critical_loss_pct"),
+    )
+
+    def least_watch_s(self) -> float:
+        # Rates, and with them the first full window of `lockstep`, come some readings late.
+        return 25.0
+
 
 class TpImbalanceDetector:
     """One finding for each group; waiting ranks spin at full utilisation, so the late one is who waits least."""

@@ -57,6 +57,9 @@ class TpStalledSettings(DetectorSettings, frozen=True, kw_only=True):
         ),
     ] = 60.0
 
+    def least_watch_s(self) -> float:
+        return _WORK_SEEN_S + self.silent_s + self.raise_after_s
+
 
 class TpStalledDetector:
     """Tells a hang from ranks that spin for want of requests: by what they draw, and by how their work ended."""

@@ -9,6 +9,10 @@ from gpuwatch_agent.model.host import Host
 SCHEMA = 1
 
 
+NO_GPUS = "no_gpus"
+"""The kind of trouble where the driver is there and lists nothing."""
+
+
 class Trouble(Struct, frozen=True, kw_only=True, gc=False):
     """What keeps gpuwatch from seeing, in words, and what to do about it."""
 

@@ -41,7 +41,7 @@ def test_a_noisy_link_is_named_with_its_peer() -> None:
     """Which link, to where, how much a minute."""
     (finding,) = Story(GPUS, [NvlinkErrorsDetector()]).passes(90, growing((2,), {"replay": 25.0}))
     assert (finding.severity, finding.gpus) == ("warning", [1])
-    assert "NVLink 2 of GPU 1 is noisy: 1,500 replays a minute" in finding.summary
+    assert "NVLink 2 of GPU 1 is noisy: 1,500 replays within a minute" in finding.summary
     assert finding.evidence["peer"] == "00000000:07:00.0"
 
 

@@ -5,7 +5,7 @@ from msgspec import structs
 
 from gpuwatch_agent.detectors.power_brake import PowerBrakeDetector
 from gpuwatch_agent.model.host import Host
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, working
 from support.windows import Change, Story
 
@@ -98,6 +98,6 @@ def test_it_ends_a_minute_after_the_brake_is_let_go() -> None:
 
 def test_a_simulated_brake_is_found() -> None:
     """That GPU, critical, seconds after it began."""
-    run = SimulatedRun("dgx-h100-8+power-brake@2~20", 40, [PowerBrakeDetector()])
+    run = story_of("dgx-h100-8+power-brake@2~20", 40, [PowerBrakeDetector()])
     assert [(one.severity, one.gpus) for one in run.findings] == [("critical", [2])]
     assert (run.raised_after_s("power_brake") or 99) <= 35

@@ -6,7 +6,7 @@ from msgspec import structs
 from gpuwatch_agent.detectors.thermal_throttle import ThermalThrottleDetector
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.gpu import Gpu
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, hot, working
 from support.windows import START, Change, Story
 
@@ -285,7 +285,7 @@ def test_a_gap_does_not_make_heat_of_silence() -> None:
 @pytest.mark.parametrize(("machine", "gpu"), [("dgx-h100-8", 5), ("dgx-v100-8", 3), ("4x3090-bridged", 1), ("l4", 0)])
 def test_a_blocked_slot_of_a_simulated_machine_is_found(machine: str, gpu: int) -> None:
     """With and without counters, with margins and degrees, in a group and alone: that GPU and no other."""
-    run = SimulatedRun(f"{machine}+hot@{gpu}=0.7~20", 120, [ThermalThrottleDetector()])
+    run = story_of(f"{machine}+hot@{gpu}=0.7~20", 120, [ThermalThrottleDetector()])
     finding = only(run.findings)
     assert finding.gpus == [gpu]
     assert finding.severity in {"warning", "critical"}
