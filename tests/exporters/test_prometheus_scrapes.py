@@ -232,7 +232,8 @@ def test_a_frame_that_is_old_is_not_passed_off_as_fresh() -> None:
         assert "gpuwatch_gpu_power_watts" not in named
         assert "gpuwatch_host_load1" not in named
         assert {sample.labels["state"] for sample in named["gpuwatch_gpu_state"].samples if sample.value} == {"stale"}
-        assert "gpuwatch_gpu_xid_errors_total" in named, "what the agent has counted stays counted"
+        assert "gpuwatch_gpu_reading_age_seconds" not in named, "it would stand still"
+        assert "gpuwatch_gpu_xid_errors" in named, "what the agent has counted stays counted"
         api.publish(1)
         assert "gpuwatch_gpu_power_watts" in families_in(await scrape(api))
 
