@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure-no-auth", action="store_true", help="listen off loopback without a token: everybody there can read"
     )
+    parser.add_argument("--dcgm-compat", action="store_true", help="/metrics under the names of NVIDIA's dcgm-exporter")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,4 +32,6 @@ def _overrides(options: argparse.Namespace) -> Mapping[str, object]:
     flags: dict[str, object] = {"agent.listen": options.listen, "sampling.interval_s": options.interval}
     if options.insecure_no_auth:
         flags["agent.insecure_no_auth"] = True
+    if options.dcgm_compat:
+        flags["dcgm.compat"] = True
     return {path: value for path, value in flags.items() if value is not None}

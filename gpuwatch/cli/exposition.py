@@ -1,0 +1,83 @@
+"""Metrics as text, to a pipe or into a file for node_exporter's textfile collector."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from gpuwatch_agent.model.errors import DriverUnavailableError, GpuwatchError
+from gpuwatch_agent.model.frame import Frame, Trouble
+
+TEXT_FORMATS = ("prometheus", "dcgm")
+
+
+class Exposition:
+    """Where frames go as metrics, and under whose names."""
+
+    def __init__(
+        self,
+        names: Literal["prometheus", "dcgm"],
+        output: str | None,
+        host_label: Literal["Hostname", "hostname", "both"],
+    ) -> None:
+        self._output = Path(output) if output is not None else None
+        self._dcgm = None
+        if names == "dcgm":
+            from gpuwatch_exporters.dcgm import DcgmText
+
+            self._dcgm = DcgmText(host_label)
+
+    def write(self, frame: Frame) -> None:
+        """All of one frame."""
+        if self._dcgm is not None:
+            body = self._dcgm.render(frame)
+        else:
+            from gpuwatch_exporters.prometheus import render
+
+            body, _ = render(frame)
+        if self._output is None:
+            _print(body)
+        else:
+            try:
+                write_whole(self._output, body)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise GpuwatchError(
+                    f"{self._output} can't be written: {reason}.", "Check its folder, and who may write there."
+                ) from error
+
+    def write_trouble(self, error: DriverUnavailableError) -> None:
+        """A file that says that nothing can be read, instead of the one from when it still could."""
+        if self._output is None:
+            return
+        import time
+
+        from gpuwatch_agent.hardware.host import node_name
+
+        trouble = Trouble(kind=error.kind, message=error.message, action=error.action)
+        self.write(Frame(node=node_name(), taken_at=time.time(), simulated=False, gpus=[], trouble=trouble))
+
+
+def write_whole(path: Path, body: bytes) -> None:
+    """Replace the file at one stroke, readable for all: who reads it sees the old or the new one, never a part."""
+    # A name that ends otherwise, as node_exporter reads every *.prom it finds.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(body)
+            os.fchmod(file.fileno(), 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _print(body: bytes) -> None:
+    """In UTF-8 whatever the locale, as scrapers want it."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:
+        sys.stdout.write(body.decode())
+        return
+    sys.stdout.flush()
+    raw.write(body)
