@@ -5,48 +5,44 @@ speak it either. As everywhere, what is unknown, stale or lost has no sample.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from gpuwatch_agent.detectors.xid_table import look_up
-from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu, MigInstance, Xid
 from gpuwatch_agent.model.metrics import SPECS, Value, reader
 from gpuwatch_agent.model.process import Process
-from gpuwatch_exporters.dcgm_fields import DEFAULT_FIELDS, OPTIONAL_FIELDS, DcgmField, Number
+from gpuwatch_exporters.dcgm_fields import FIELDS, DcgmField, Number
+from gpuwatch_exporters.prometheus.exposition import Dialect
+from gpuwatch_exporters.prometheus.family import Family, Labels, Page, Subject, View
 
 HostLabel = Literal["Hostname", "hostname", "both"]
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 XID_WINDOW_S = 300.0
 
-_FIELDS = (*DEFAULT_FIELDS, *OPTIONAL_FIELDS)
-_PLAIN = tuple(field for field in _FIELDS if field.path)
-_read_plain = reader([SPECS[field.path] for field in _PLAIN])
-_PROFILE = re.compile(r"MIG (?:\d+c\.)?(\S+)$")
+_IDENTITY = ("gpu", "UUID", "pci_bus_id", "device", "modelName")
+_SLICE = ("GPU_I_PROFILE", "GPU_I_ID")
+_DRIVER = "DCGM_FI_DRIVER_VERSION"
+_JOB = ("hpc_job", "pod_uid")
+_NOT_DIVIDED: Labels = ("", "")
 _LAST_XID = "DCGM_FI_DEV_XID_ERRORS"
 _XID_COUNT = "DCGM_EXP_XID_ERRORS_COUNT"
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_PROFILE = re.compile(r"MIG (?:\d+c\.)?(\S+)$")
+_SUBJECT_HELP = {
+    "default": "what dcgm-exporter exports unless told otherwise",
+    "activity": "SM activity and occupancy, memory sizes, BAR1",
+    "power": "power limits, temperature limits, highest clocks",
+    "throttling": "throttle reasons and times",
+    "health": "ECC, retired pages, pending row remaps",
+    "links": "PCIe and NVLink: width, traffic, errors",
+    "modes": "MIG and persistence mode",
+}
 
 
-class DcgmText:
-    """Renders frames; remembers from one to the next how often each Xid was counted, because DCGM counts in a window."""
-
-    def __init__(self, host_label: HostLabel = "Hostname") -> None:
-        self._host_labels = ("Hostname", "hostname") if host_label == "both" else (host_label,)
-        self._xids = XidWindow(XID_WINDOW_S)
-
-    def render(self, frame: Frame) -> bytes:
-        """The whole exposition."""
-        lines: dict[str, list[str]] = {field.name: [] for field in _FIELDS}
-        counts: list[str] = []
-        for gpu in frame.gpus:
-            if gpu.state == "ok":
-                row = _Row(gpu, frame, self._host_labels)
-                row.write(lines)
-                counts += row.xid_counts(self._xids, frame.taken_at)
-        families = [_family(field.name, field.kind, field.help, lines[field.name]) for field in _FIELDS]
-        families.append(_family(_XID_COUNT, "counter", "reported XIDs during last window", counts))
-        return "".join(families).encode()
+def dcgm_dialect(host_label: HostLabel = "Hostname") -> Dialect:
+    """A dialect of its own for each route: it remembers Xids from frame to frame, because DCGM counts in a window."""
+    hosts = ("Hostname", "hostname") if host_label == "both" else (host_label,)
+    subjects = [_subject(name, fields, hosts) for name, fields in FIELDS.items()]
+    return Dialect(subjects=(*subjects, _xid_subject(hosts)), forms=("text",))
 
 
 class XidWindow:
@@ -77,79 +73,93 @@ class XidWindow:
         return xid.count - looks[0][1]
 
 
-class _Row:
-    """One GPU's samples; its labels are put together once."""
+class _Names(NamedTuple):
+    """The labels of one row but for those that only some families have, in the order of `_labels`."""
 
-    def __init__(self, gpu: Gpu, frame: Frame, host_labels: tuple[str, ...]) -> None:
-        self._gpu = gpu
-        self._identity = [
-            ("gpu", str(gpu.index)),
-            ("UUID", gpu.uuid),
-            ("pci_bus_id", gpu.pci_bus_id or ""),
-            ("device", f"nvidia{gpu.index}"),
-            ("modelName", gpu.name or ""),
-        ]
-        driver = [("DCGM_FI_DRIVER_VERSION", frame.driver_version)] if frame.driver_version is not None else []
-        self._whence = [*((label, frame.node) for label in host_labels), *driver]
-        self._labels = self._labelled(job=_job_of(gpu.processes or []))
-        self._slices = [(part, self._slice_labels(part)) for part in _slices(gpu)]
+    identity: Labels
+    whence: Labels
+    job: Labels
 
-    def write(self, lines: dict[str, list[str]]) -> None:
-        """Add every field's samples to the lines under its name."""
-        plain: dict[str, Value] = {
-            field.name: value for field, value in zip(_PLAIN, _read_plain(self._gpu), strict=True)
-        }
-        for field in _FIELDS:
-            for labels, value in self._values(field, plain):
-                if value is not None:
-                    lines[field.name].append(f"{field.name}{{{labels}}} {_number(value, field)}")
-
-    def xid_counts(self, window: XidWindow, now: float) -> list[str]:
-        """The Xids of the last minutes; a 0 without a code where there are none."""
-        if self._gpu.xids is None:
-            return []
-        counts = window.counted(self._gpu, now)
-        size = [("window_size_in_ms", f"{XID_WINDOW_S * 1000:.0f}")]
-        rows = [([*size, ("xid", str(code))], count) for code, count in sorted(counts.items())] or [(size, 0)]
-        return [f"{_XID_COUNT}{{{self._labelled(extra)}}} {count}" for extra, count in rows]
-
-    def _values(self, field: DcgmField, plain: dict[str, Value]) -> Iterator[tuple[str, Number]]:
-        if field.of_instance is not None and self._slices:
-            for part, labels in self._slices:
-                yield labels, field.of_instance(part)
-        elif field.derive is None:
-            yield self._labels, plain[field.name]
-        elif field.name == _LAST_XID:
-            code = field.derive(self._gpu)
-            yield self._labelled(_xid_labels(code)) if code is not None else "", code
-        else:
-            yield self._labels, field.derive(self._gpu)
-
-    def _slice_labels(self, part: MigInstance) -> str:
-        profile = _PROFILE.search(part.name or "")
-        which = [("GPU_I_PROFILE", profile[1] if profile else ""), ("GPU_I_ID", str(part.gpu_instance))]
-        tenants = [one for one in self._gpu.processes or [] if one.gpu_instance == part.gpu_instance]
-        return self._labelled(instance=which, job=_job_of(tenants))
-
-    def _labelled(
-        self,
-        extra: Iterable[tuple[str, str]] = (),
-        instance: Iterable[tuple[str, str]] = (),
-        job: Iterable[tuple[str, str]] = (),
-    ) -> str:
-        pairs = [*self._identity, *instance, *self._whence, *extra, *job]
-        return ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs)
+    def of(self, slice_: Labels = _NOT_DIVIDED) -> Labels:
+        return (*self.identity, *slice_, *self.whence, *self.job)
 
 
-def _family(name: str, kind: str, help_text: str, samples: list[str]) -> str:
-    if not samples:
-        return ""
-    return "\n".join((f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", *samples, ""))
+def _labels(hosts: Sequence[str]) -> tuple[str, ...]:
+    return (*_IDENTITY, *_SLICE, *hosts, _DRIVER, *_JOB)
 
 
-def _number(value: float, field: DcgmField) -> str:
-    scaled = value * field.scale
-    return str(round(scaled)) if field.whole else f"{scaled:.6f}"
+def _names(gpu: Gpu, view: View, hosts: Sequence[str], processes: Sequence[Process]) -> _Names:
+    frame = view.frame
+    return _Names(
+        identity=(str(gpu.index), gpu.uuid, gpu.pci_bus_id or "", f"nvidia{gpu.index}", gpu.name or ""),
+        whence=(*(frame.node for _ in hosts), frame.driver_version or ""),
+        job=(_only(one.slurm_job for one in processes), _only(one.pod for one in processes)),
+    )
+
+
+def _only(values: Iterator[str | None]) -> str:
+    """What all that say something agree on; nothing where two jobs share the GPU."""
+    named = {value for value in values if value}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _answering(view: View) -> list[Gpu]:
+    return [gpu for gpu in view.frame.gpus if gpu.state == "ok"]
+
+
+def _subject(name: str, fields: Sequence[DcgmField], hosts: Sequence[str]) -> Subject:
+    families = {field.name: _family(field, hosts) for field in fields}
+    plain = [field for field in fields if field.path]
+    read = reader([SPECS[field.path] for field in plain])
+
+    def write(view: View, page: Page) -> None:
+        for field in fields:
+            page.of(families[field.name])  # DCGM's order, whatever the first GPU has
+        for gpu in _answering(view):
+            values = dict(zip((field.name for field in plain), read(gpu), strict=True))
+            row = _names(gpu, view, hosts, gpu.processes or []).of()
+            slices = [(part, _slice_names(gpu, part, view, hosts)) for part in _slices(gpu)]
+            for field in fields:
+                samples = page.of(families[field.name])
+                for labels, value in _values(field, gpu, values, row, slices):
+                    if value is not None:
+                        samples[labels] = _scaled(value, field)
+
+    return Subject(name=name, help=_SUBJECT_HELP[name], families=tuple(families.values()), writers=(write,))
+
+
+def _family(field: DcgmField, hosts: Sequence[str]) -> Family:
+    extra = ("err_code", "err_msg") if field.name == _LAST_XID else ()
+    return Family(
+        name=field.name,
+        kind=field.kind,
+        help=field.help,
+        labels=(*_labels(hosts), *extra),
+        path=field.path,
+        sparse=True,
+    )
+
+
+def _values(
+    field: DcgmField, gpu: Gpu, plain: dict[str, Value], row: Labels, slices: Sequence[tuple[MigInstance, Labels]]
+) -> Iterator[tuple[Labels, Number]]:
+    """The samples of one field: one, or one for each slice that a GPU is cut into."""
+    if field.of_instance is not None and slices:
+        for part, labels in slices:
+            yield labels, field.of_instance(part)
+    elif field.derive is None:
+        yield row, plain[field.name]
+    elif (value := field.derive(gpu)) is not None:
+        yield (*row, *_xid_words(int(value))) if field.name == _LAST_XID else row, value
+
+
+def _scaled(value: float, field: DcgmField) -> float:
+    # Rounded where binary fractions would show: 0.57, not 0.5700000000000001.
+    return round(value * field.scale) if field.whole else round(value * field.scale, 6)
+
+
+def _xid_words(code: int) -> Labels:
+    return str(code), look_up(code).name if code else "No Error"
 
 
 def _slices(gpu: Gpu) -> list[MigInstance]:
@@ -163,19 +173,40 @@ def _slices(gpu: Gpu) -> list[MigInstance]:
     return list(first.values())
 
 
-def _job_of(processes: list[Process]) -> list[tuple[str, str]]:
-    """What DCGM's mapping of jobs and pods says, where all that work there agree."""
-    ways: tuple[tuple[str, Callable[[Process], str | None]], ...] = (
-        ("hpc_job", lambda process: process.slurm_job),
-        ("pod_uid", lambda process: process.pod),
+def _slice_names(gpu: Gpu, part: MigInstance, view: View, hosts: Sequence[str]) -> Labels:
+    profile = _PROFILE.search(part.name or "")
+    tenants = [one for one in gpu.processes or [] if one.gpu_instance == part.gpu_instance]
+    return _names(gpu, view, hosts, tenants).of((profile[1] if profile else "", str(part.gpu_instance)))
+
+
+def _xid_subject(hosts: Sequence[str]) -> Subject:
+    window = XidWindow(XID_WINDOW_S)
+    family = Family(
+        name=_XID_COUNT,
+        kind="counter",
+        help="reported XIDs during last window",
+        labels=(*_labels(hosts), "window_size_in_ms", "xid"),
+        sparse=True,
     )
-    found = []
-    for label, read in ways:
-        named = {value for process in processes if (value := read(process))}
-        if len(named) == 1:
-            found.append((label, named.pop()))
-    return found
+    return Subject(
+        name="xids",
+        help="Xids of the last five minutes by code",
+        families=(family,),
+        writers=(_xid_writer(window, family, hosts),),
+    )
 
 
-def _xid_labels(code: Number) -> list[tuple[str, str]]:
-    return [("err_code", str(code)), ("err_msg", look_up(int(code)).name if code else "No Error")]
+def _xid_writer(window: XidWindow, family: Family, hosts: Sequence[str]) -> Callable[[View, Page], None]:
+    size = f"{XID_WINDOW_S * 1000:.0f}"
+
+    def write(view: View, page: Page) -> None:
+        samples = page.of(family)
+        for gpu in _answering(view):
+            if gpu.xids is None:
+                continue
+            row = _names(gpu, view, hosts, gpu.processes or []).of()
+            # As DCGM has it: a 0 without a code where none has come.
+            for code, count in window.counted(gpu, view.frame.taken_at).items() or [("", 0)]:
+                samples[*row, size, str(code)] = count
+
+    return write

@@ -1,7 +1,7 @@
 """DCGM's fields as data: name, type, HELP, and which of our values it is, at what scale.
 
-The first table is what dcgm-exporter 4.x exports unless told otherwise, in its order and with its HELP; the second is
-what it exports on demand and this node knows. What DCGM has and a frame does not know is in neither.
+The first table is what dcgm-exporter 4.x exports unless told otherwise, in its order and with its HELP; the others are
+what it exports on demand and a frame knows. What DCGM has and a frame does not know is in none.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _THROTTLE_BITS = {
 }
 
 
-class DcgmField(Struct, frozen=True, kw_only=True, gc=False):
+class DcgmField(Struct, frozen=True, kw_only=True):
     """One of DCGM's fields in our words."""
 
     name: str
@@ -376,11 +376,13 @@ _MODES = (
     _gauge("DCGM_FI_DEV_PERSISTENCE_MODE", "Whether the driver stays loaded.", "persistence_mode", whole=True),
 )
 
-OPTIONAL_FIELDS: tuple[DcgmField, ...] = (
-    *_ACTIVITY_AND_MEMORY,
-    *_POWER_AND_CLOCKS,
-    *_THROTTLING,
-    *_MEMORY_HEALTH,
-    *_LINKS,
-    *_MODES,
-)
+FIELDS: dict[str, tuple[DcgmField, ...]] = {
+    "default": DEFAULT_FIELDS,
+    "activity": _ACTIVITY_AND_MEMORY,
+    "power": _POWER_AND_CLOCKS,
+    "throttling": _THROTTLING,
+    "health": _MEMORY_HEALTH,
+    "links": _LINKS,
+    "modes": _MODES,
+}
+"""All of them, by the names under which `collect[]` and `exclude[]` choose."""

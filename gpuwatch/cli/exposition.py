@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from gpuwatch_agent.config import Config
 from gpuwatch_agent.model.errors import DriverUnavailableError, GpuwatchError
 from gpuwatch_agent.model.frame import Frame, Trouble
 
@@ -19,23 +20,24 @@ class Exposition:
         self,
         names: Literal["prometheus", "dcgm"],
         output: str | None,
-        host_label: Literal["Hostname", "hostname", "both"],
+        config: Config,
     ) -> None:
+        self._config = config
         self._output = Path(output) if output is not None else None
-        self._dcgm = None
         if names == "dcgm":
-            from gpuwatch_exporters.dcgm import DcgmText
+            from gpuwatch_exporters.dcgm import dcgm_dialect
 
-            self._dcgm = DcgmText(host_label)
+            self._dialect = dcgm_dialect(config.dcgm.host_label)
+        else:
+            from gpuwatch_exporters.prometheus import NATIVE
+
+            self._dialect = NATIVE
 
     def write(self, frame: Frame) -> None:
         """All of one frame."""
-        if self._dcgm is not None:
-            body = self._dcgm.render(frame)
-        else:
-            from gpuwatch_exporters.prometheus import render
+        from gpuwatch_exporters.prometheus import options_from, render
 
-            body, _ = render(frame)
+        body, _ = render(frame, options=options_from(self._config), dialect=self._dialect)
         if self._output is None:
             _print(body)
         else:

@@ -78,7 +78,7 @@ def _settle_format(options: argparse.Namespace) -> None:
 
 def _write_metrics(options: argparse.Namespace) -> int:
     """What can't be read is told to the scraper too: values of an earlier run must not pass for those of now."""
-    exposition = Exposition(options.format, options.output, command_config(options).dcgm.host_label)
+    exposition = Exposition(options.format, options.output, command_config(options))
     try:
         source = open_source(options)
         frames = iter([source.frame(rates=options.rates)]) if options.watch is None else source.frames(options.watch)

@@ -11,9 +11,9 @@ from gpuwatch_exporters.prometheus.exposition import NATIVE, Dialect, Exposition
 from gpuwatch_exporters.prometheus.family import View
 from gpuwatch_exporters.prometheus.negotiation import form_for
 from gpuwatch_exporters.prometheus.options import Options, options_from
-from gpuwatch_exporters.prometheus.route import MetricsRoute
+from gpuwatch_exporters.prometheus.route import DIALECTS, MetricsRoute
 
-__all__ = ["MetricsRoute", "Options", "View", "families_of", "options_from", "render"]
+__all__ = ["DIALECTS", "NATIVE", "MetricsRoute", "Options", "View", "families_of", "options_from", "render"]
 
 
 def render(

@@ -17,7 +17,7 @@ from gpuwatch_exporters.prometheus.negotiation import form_for
 from gpuwatch_exporters.prometheus.node import old_after_s
 from gpuwatch_exporters.prometheus.options import Options
 
-DIALECTS: dict[str, Dialect] = {"gpuwatch": NATIVE}
+DIALECTS: dict[str, Dialect] = {"native": NATIVE}
 """What `?format=` chooses from, the first where nothing is said."""
 
 _PARAMETERS = ("format", "collect[]", "exclude[]")
@@ -33,7 +33,7 @@ class MetricsRoute(Plain):
         options: Options | None = None,
         *,
         dialects: Mapping[str, Dialect] = DIALECTS,
-        default: str = "gpuwatch",
+        default: str = "native",
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._hub = hub
