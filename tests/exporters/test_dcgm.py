@@ -20,10 +20,12 @@ from gpuwatch_exporters.dcgm import XID_WINDOW_S, HostLabel, XidWindow, dcgm_dia
 from gpuwatch_exporters.dcgm_fields import FIELDS
 from gpuwatch_exporters.prometheus import render
 from gpuwatch_exporters.prometheus.exposition import Dialect
+from support.dcgm_document import MARK, describe_fields
 from support.prometheus_server import needs
 from support.simulated_node import read_simulated
 
 GOLDEN = Path(__file__).parent / "golden"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "dcgm.md"
 COUNTERS = Path(__file__).parent / "dcgm_default_counters.csv"
 UNKNOWN_TO_US = {"DCGM_FI_DEV_VGPU_LICENSE_STATUS"}
 GIB = 1 << 30
@@ -81,6 +83,16 @@ def test_the_whole_output_is_the_golden_file(machine: str) -> None:
     if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8"), "if that is meant, run `make golden` and look at it"
+
+
+@pytest.mark.golden
+def test_the_documentation_is_in_step() -> None:
+    """The tables of docs/dcgm.md are what the declarations say."""
+    written = DOCUMENT.read_text(encoding="utf-8")
+    expected = f"{written.partition(MARK)[0]}{MARK}{describe_fields()}"
+    if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
+        DOCUMENT.write_text(expected, encoding="utf-8")
+    assert DOCUMENT.read_text(encoding="utf-8") == expected, "`make golden` writes it"
 
 
 def test_the_default_set_of_dcgm_exporter_is_there_with_its_types_and_help(h100s: Frame) -> None:

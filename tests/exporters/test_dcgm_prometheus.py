@@ -7,7 +7,7 @@ import pytest
 
 from support.dcgm_queries import ASKED, DASHBOARD, FIRING
 from support.prometheus_server import Prometheus, prometheus, scraping
-from support.running_agent import RunningAgent, running_agent
+from support.running_agent import RunningAgent, all_fresh, running_agent
 
 FAULTS = "+".join(sorted({fault for fault, _ in FIRING.values()}))
 
@@ -18,8 +18,11 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
     home = tmp_path_factory.mktemp("home")
     env = {name: value for name, value in os.environ.items() if not name.startswith("GPUWATCH_")}
     env |= {"XDG_CONFIG_HOME": str(home), "GPUWATCH_SAMPLING_SLOW_S": "1", "GPUWATCH_DCGM_HOST_LABEL": "both"}
+    # On a busy machine, too, all GPUs have values in each scrape.
+    env |= {"GPUWATCH_SAMPLING_STALE_AFTER_S": "30"}
     machine = f"dgx-h100-8+{FAULTS}"
     with running_agent(env, "--sim", machine, "--dcgm-compat", log=home / "agent.log") as running:
+        running.frame_where(all_fresh())
         yield running
 
 
@@ -53,6 +56,7 @@ def test_types_and_help_reach_prometheus(server: Prometheus) -> None:
 
 def test_our_own_names_are_still_there(agent: RunningAgent) -> None:
     """`?format=native` gives them beside the others, and an unknown format says which there are."""
+    agent.frame_where(all_fresh())
     assert "gpuwatch_gpu_temperature_celsius{" in agent.get("/metrics?format=native").text
     assert "DCGM_FI_DEV_GPU_TEMP{" in agent.get("/metrics?format=dcgm").text
     plain = agent.get("/metrics")
@@ -65,6 +69,7 @@ def test_our_own_names_are_still_there(agent: RunningAgent) -> None:
 
 def test_a_scrape_can_be_cut_down_to_dcgms_default_set(agent: RunningAgent) -> None:
     """`collect[]` chooses here as well."""
+    agent.frame_where(all_fresh())
     names = {line.split("{")[0] for line in agent.get("/metrics?collect[]=default").text.splitlines()}
     assert "DCGM_FI_DEV_GPU_TEMP" in names
     assert "DCGM_FI_PROF_SM_ACTIVE" not in names
