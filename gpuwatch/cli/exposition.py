@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -49,9 +48,12 @@ class Exposition:
                     f"{self._output} can't be written: {reason}.", "Check its folder, and who may write there."
                 ) from error
 
-    def write_trouble(self, error: DriverUnavailableError) -> None:
-        """A file that says that nothing can be read, instead of the one from when it still could."""
+    def write_failure(self, error: GpuwatchError) -> None:
+        """Take the file of an earlier run away: where the driver is at fault, for one that says so."""
         if self._output is None:
+            return
+        if not isinstance(error, DriverUnavailableError):
+            self._output.unlink(missing_ok=True)
             return
         import time
 
@@ -63,6 +65,8 @@ class Exposition:
 
 def write_whole(path: Path, body: bytes) -> None:
     """Replace the file at one stroke, readable for all: who reads it sees the old or the new one, never a part."""
+    import tempfile
+
     # A name that ends otherwise, as node_exporter reads every *.prom it finds.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 
 from gpuwatch.cli.exposition import TEXT_FORMATS, Exposition
 from gpuwatch.cli.terminal import Terminal, look
 from gpuwatch.source import Source, command_config, open_source
-from gpuwatch_agent.model.errors import DriverUnavailableError, GpuwatchError, UsageError
+from gpuwatch_agent.model.errors import AgentUnreachableError, DriverUnavailableError, GpuwatchError, UsageError
 from gpuwatch_agent.model.frame import Frame
 
 _FORMATS = ("table", "json", *TEXT_FORMATS)
@@ -79,17 +80,27 @@ def _settle_format(options: argparse.Namespace) -> None:
 def _write_metrics(options: argparse.Namespace) -> int:
     """What can't be read is told to the scraper too: values of an earlier run must not pass for those of now."""
     exposition = Exposition(options.format, options.output, command_config(options))
-    try:
-        source = open_source(options)
-        frames = iter([source.frame(rates=options.rates)]) if options.watch is None else source.frames(options.watch)
-        blind = False
-        for frame in frames:
-            exposition.write(frame)
-            blind = _is_blind(frame)
-    except DriverUnavailableError as error:
-        exposition.write_trouble(error)
-        raise
-    return GpuwatchError.exit_code if blind else 0
+    frames = _moments(options)
+    blind = False
+    while True:
+        try:
+            frame = next(frames, None)
+        except (DriverUnavailableError, AgentUnreachableError) as error:
+            exposition.write_failure(error)
+            raise
+        if frame is None:
+            return GpuwatchError.exit_code if blind else 0
+        exposition.write(frame)
+        blind = _is_blind(frame)
+
+
+def _moments(options: argparse.Namespace) -> Iterator[Frame]:
+    """One, or one after the other."""
+    source = open_source(options)
+    if options.watch is None:
+        yield source.frame(rates=options.rates)
+    else:
+        yield from source.frames(options.watch)
 
 
 def _is_blind(frame: Frame) -> bool:

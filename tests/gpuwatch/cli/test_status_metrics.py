@@ -156,6 +156,24 @@ def test_a_failed_read_takes_the_old_values_away(
     assert list(folder.iterdir()) == [file]
 
 
+def test_an_agent_that_does_not_answer_leaves_no_values(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is known of the other node's driver, so nothing is said: the file goes."""
+    file = folder / "gpuwatch.prom"
+    file.write_text('gpuwatch_gpu_power_watts{gpu="0",uuid="GPU-0"} 700\n')
+    flags = ["--connect", "http://127.0.0.1:1", "--format", "prometheus", "--output", str(file)]
+    assert main(["status", *flags]) == 3
+    assert "127.0.0.1:1" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+def test_wrong_flags_leave_the_file_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error says nothing about the GPUs."""
+    file = folder / "gpuwatch.prom"
+    file.write_text("old")
+    assert main(["status", "--sim", "nonesuch", "--format", "prometheus", "--output", str(file)]) == 2
+    assert file.read_text() == "old"
+
+
 def test_a_failed_read_prints_nothing_into_a_pipe(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
