@@ -10,7 +10,7 @@ from gpuwatch_agent.hub import FrameHub
 from gpuwatch_agent.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpuwatch_exporters.prometheus import MetricsRoute
+    from gpuwatch_exporters.prometheus.route import MetricsRoute
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
 def _metrics(hub: FrameHub, config: Config) -> "MetricsRoute":
     """The scrape endpoint, in our words and in DCGM's."""
     from gpuwatch_exporters.dcgm import dcgm_dialect
-    from gpuwatch_exporters.prometheus import DIALECTS, MetricsRoute, options_from
+    from gpuwatch_exporters.prometheus.options import options_from
+    from gpuwatch_exporters.prometheus.route import DIALECTS, MetricsRoute
 
     dialects = {**DIALECTS, "dcgm": dcgm_dialect(config.dcgm.host_label)}
     return MetricsRoute(

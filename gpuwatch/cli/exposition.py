@@ -28,13 +28,14 @@ class Exposition:
 
             self._dialect = dcgm_dialect(config.dcgm.host_label)
         else:
-            from gpuwatch_exporters.prometheus import NATIVE
+            from gpuwatch_exporters.prometheus.exposition import NATIVE
 
             self._dialect = NATIVE
 
     def write(self, frame: Frame) -> None:
         """All of one frame."""
-        from gpuwatch_exporters.prometheus import options_from, render
+        from gpuwatch_exporters.prometheus.options import options_from
+        from gpuwatch_exporters.prometheus.render import render
 
         body, _ = render(frame, options=options_from(self._config), dialect=self._dialect)
         if self._output is None:

@@ -18,8 +18,8 @@ from gpuwatch_agent.model.metrics import SPECS
 from gpuwatch_agent.model.process import Process
 from gpuwatch_exporters.dcgm import XID_WINDOW_S, HostLabel, XidWindow, dcgm_dialect
 from gpuwatch_exporters.dcgm_fields import FIELDS
-from gpuwatch_exporters.prometheus import render
 from gpuwatch_exporters.prometheus.exposition import Dialect
+from gpuwatch_exporters.prometheus.render import render
 from support.dcgm_document import MARK, describe_fields
 from support.prometheus_server import needs
 from support.simulated_node import read_simulated

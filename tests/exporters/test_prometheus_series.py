@@ -8,8 +8,8 @@ from gpuwatch_agent.model.gpu import Gpu, Mig, MigInstance, NvLink, NvLinkPort, 
 from gpuwatch_agent.model.metrics import THROTTLE_REASONS
 from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
 from gpuwatch_agent.model.process import Process
-from gpuwatch_exporters.prometheus import Options
 from gpuwatch_exporters.prometheus.node import old_after_s, values_age
+from gpuwatch_exporters.prometheus.options import Options
 from support.metrics_frames import families, series, value
 from support.sample_frames import blind_frame, sample_frame
 
