@@ -149,6 +149,25 @@ class HardwareSection(Struct, frozen=True, kw_only=True):
     ] = "/dev/kmsg"
 
 
+class DcgmSection(Struct, frozen=True, kw_only=True):
+    """Metrics under the names of NVIDIA's dcgm-exporter, for dashboards and rules that know those; see docs/dcgm.md."""
+
+    compat: Annotated[
+        bool,
+        Meta(
+            description="`/metrics` speaks DCGM's names unless asked for `?format=native`.",
+            extra={"flag": "--dcgm-compat"},
+        ),
+    ] = False
+    host_label: Annotated[
+        Literal["Hostname", "hostname", "both"],
+        Meta(
+            description="The label that names the node: `Hostname` up to dcgm-exporter 4.5, `hostname` since.",
+            extra={"allowed": '"Hostname", "hostname" or "both"'},
+        ),
+    ] = "Hostname"
+
+
 class NotifySection(Struct, frozen=True, kw_only=True):
     """Who is told of findings, where no Prometheus does it. `gpuwatch notify --test` tries it out."""
 
@@ -213,6 +232,7 @@ class Config(Struct, frozen=True, kw_only=True):
     collectors: CollectorsSection = CollectorsSection()
     attribution: AttributionSection = AttributionSection()
     hardware: HardwareSection = HardwareSection()
+    dcgm: DcgmSection = DcgmSection()
     notify: NotifySection = NotifySection()
     metrics: MetricsSection = MetricsSection()
     groups: dict[str, list[int]] = {}

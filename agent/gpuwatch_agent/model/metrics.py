@@ -163,6 +163,13 @@ _ACTIVITY = (
         "nvmlDeviceGetDecoderUtilization",
         "Share of time the video decoder was busy.",
     ),
+    _gpu(
+        "engine_activity_pct",
+        "percent",
+        "engine_activity",
+        _GPM,
+        "Share of time the graphics and compute engine had anything to do, waiting included.",
+    ),
     _gpu("sm_activity_pct", "percent", "sm_activity", _GPM, "Share of streaming multiprocessors with work, over time."),
     _gpu("sm_occupancy_pct", "percent", "sm_occupancy", _GPM, "Share of warp slots in use, over time."),
     _gpu(

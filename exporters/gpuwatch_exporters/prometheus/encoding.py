@@ -76,6 +76,8 @@ def beginning_of(family: Family, labels: Labels) -> str:
     if not labels:
         return f"{family.name} "
     pairs = sorted(zip(family.labels, labels, strict=True))
+    if family.sparse:
+        pairs = [(name, value) for name, value in pairs if value]
     inside = ",".join(f'{name}="{_escaped(clean(value))}"' for name, value in pairs)
     return f"{family.name}{{{inside}}} "
 

@@ -23,6 +23,8 @@ class Family(Struct, frozen=True, kw_only=True, eq=False):
     """Where the value comes from, for the documentation."""
     path: str = ""
     """Its place in the JSON of a frame, where it has one."""
+    sparse: bool = False
+    """Whether labels without a value are left out of the text; to Prometheus that is the same."""
 
     @property
     def bare_name(self) -> str:
