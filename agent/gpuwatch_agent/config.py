@@ -189,6 +189,20 @@ class NotifySection(Struct, frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(description="How long one POST to the webhook may take.", ge=0.1, le=120)] = 10.0
 
 
+class MetricsSection(Struct, frozen=True, kw_only=True):
+    """How much `/metrics` tells of what has no natural bound. Every process and every job that ever was is a series that Prometheus keeps."""
+
+    processes: Annotated[
+        int,
+        Meta(
+            description="Series for so many processes of each GPU, those with most memory; 0 for none.", ge=0, le=1024
+        ),
+    ] = 8
+    jobs: Annotated[
+        int, Meta(description="So many jobs of each GPU are named, those with most memory; 0 for none.", ge=0, le=1024)
+    ] = 8
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that can be set, by section."""
 
@@ -199,6 +213,7 @@ class Config(Struct, frozen=True, kw_only=True):
     attribution: AttributionSection = AttributionSection()
     hardware: HardwareSection = HardwareSection()
     notify: NotifySection = NotifySection()
+    metrics: MetricsSection = MetricsSection()
     groups: dict[str, list[int]] = {}
     """Declared groups of GPUs that work in step, by name; they override what is inferred."""
     findings: dict[str, dict[str, Any]] = {}

@@ -224,7 +224,7 @@ class Rig:
             samples=self._samples,
             sample_ms=round(self._sample_s * 1000, 3) if self._sample_s is not None else None,
             missed_deadlines=self._missed,
-            collectors=self._meter.report(),
+            collectors=self._meter.report(self._wall_clock()),
         )
 
     def placements(self) -> dict[int, Placement]:

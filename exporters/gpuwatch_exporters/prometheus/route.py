@@ -1,0 +1,111 @@
+"""`/metrics`: the scrape endpoint."""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from time import perf_counter
+
+from starlette.types import Scope, Send
+
+from gpuwatch_agent.api.frame_routes import no_frame_yet
+from gpuwatch_agent.api.queries import names, single_values
+from gpuwatch_agent.api.replies import WORTH_COMPRESSING, Plain, ProblemError, headers_of, send_reply, wants_gzip
+from gpuwatch_agent.hub import FrameHub, Published
+from gpuwatch_exporters.prometheus.encoding import CONTENT_TYPES, LineWriter
+from gpuwatch_exporters.prometheus.exposition import NATIVE, Dialect, Exposition, chosen_subjects, outdated
+from gpuwatch_exporters.prometheus.family import View
+from gpuwatch_exporters.prometheus.negotiation import form_for
+from gpuwatch_exporters.prometheus.node import old_after_s
+from gpuwatch_exporters.prometheus.options import Options
+
+DIALECTS: dict[str, Dialect] = {"gpuwatch": NATIVE}
+"""What `?format=` chooses from, the first where nothing is said."""
+
+_PARAMETERS = ("format", "collect[]", "exclude[]")
+_TIMEOUT = b"x-prometheus-scrape-timeout-seconds"
+
+
+class MetricsRoute(Plain):
+    """Answers scrapes from the newest frame; the driver is never touched, and a second scrape costs next to nothing."""
+
+    def __init__(
+        self,
+        hub: FrameHub,
+        options: Options | None = None,
+        *,
+        dialects: Mapping[str, Dialect] = DIALECTS,
+        default: str = "gpuwatch",
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self._hub = hub
+        self._options = options if options is not None else Options()
+        self._dialects = dialects
+        self._default = default
+        self._clock = clock
+        self._writers = {name: LineWriter() for name in dialects}
+        self._of: tuple[Published, bool] | None = None
+        self._made: dict[str, Exposition] = {}
+
+    async def get(self, scope: Scope, send: Send) -> None:
+        """Answer a scrape."""
+        check = self._deadline(headers_of(scope).get(_TIMEOUT, b""))
+        given = single_values(scope["query_string"], _PARAMETERS, _PARAMETERS[1:], "/metrics knows")
+        name = given.get("format", self._default)
+        dialect = self._dialects.get(name)
+        if dialect is None:
+            known = ", ".join(self._dialects)
+            raise ProblemError(
+                400, "unknown-format", f"There is no format called {name[:80]!r}.", f"There are: {known}."
+            )
+        subjects = chosen_subjects(dialect.subjects, names(given, "collect[]"), names(given, "exclude[]"))
+        published = self._hub.newest
+        if published is None:
+            raise no_frame_yet()
+        age_s = max(0.0, self._hub.clock() - published.at_monotonic)
+        exposition = self._exposition(published, name, age_s)
+        form = form_for(headers_of(scope).get(b"accept", b"").decode("latin-1"))
+        if form not in dialect.forms:
+            form = dialect.forms[0]
+        headers = [
+            (b"content-type", CONTENT_TYPES[form].encode()),
+            (b"cache-control", b"no-store"),
+            (b"vary", b"accept, accept-encoding"),
+        ]
+        body = exposition.plain(subjects, form, age_s, check=check)
+        if wants_gzip(scope) and len(body) >= WORTH_COMPRESSING:
+            body = exposition.zipped(subjects, form, age_s, check=check)
+            headers.append((b"content-encoding", b"gzip"))
+        check()
+        await send_reply(scope, send, 200, headers, body)
+
+    def _exposition(self, published: Published, name: str, age_s: float) -> Exposition:
+        """What has been made of this frame, or a beginning; one that has become old is made anew without its values."""
+        old = age_s > old_after_s(published.frame)
+        if self._of is None or self._of[0] is not published or self._of[1] != old:
+            self._of, self._made = (published, old), {}
+        found = self._made.get(name)
+        if found is None:
+            frame = outdated(published.frame) if old else published.frame
+            view = View(frame=frame, options=self._options)
+            found = self._made[name] = Exposition(view, self._dialects[name], self._writers[name])
+        return found
+
+    def _deadline(self, given: bytes) -> Callable[[], None]:
+        """Raises once the scraper has stopped waiting; without a header that makes sense it never does."""
+        try:
+            timeout_s = float(given) if given else 0.0
+        except ValueError:
+            timeout_s = 0.0
+        if not isfinite(timeout_s) or timeout_s <= 0:
+            return lambda: None
+        end = self._clock() + timeout_s
+
+        def check() -> None:
+            if self._clock() > end:
+                raise ProblemError(
+                    503,
+                    "scrape-timeout",
+                    f"The scrape took longer than the {timeout_s:g} s that the scraper waits.",
+                    "Raise scrape_timeout, or ask for less with collect[] or exclude[].",
+                )
+
+        return check
