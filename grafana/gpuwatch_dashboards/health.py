@@ -1,7 +1,7 @@
 """Health: memory errors, Xids, remapped rows, NVLink, PCIe, and what the driver wants done."""
 
 from gpuwatch_dashboards import links, looks, shared, variables
-from gpuwatch_dashboards.looks import Column
+from gpuwatch_dashboards.looks import Column, Steps
 from gpuwatch_dashboards.panel import Board, Panel, Query, Row
 from gpuwatch_dashboards.promql import GPU, gpu, per_gpu
 from gpuwatch_dashboards.scenarios import GONE, HEALTHY, SICK
@@ -9,8 +9,9 @@ from gpuwatch_dashboards.shared import ON_GPU
 
 _KINDS = "ecc_uncorrected|row_remap|xid|gpu_lost|gpu_stale|nvlink_down|nvlink_errors|fabric_error|pcie_degraded|pcie_errors|fan_failure"
 _FIRST = ("cluster", "instance", "gpu")
-_BAD_ABOVE_0: looks.Steps = ((None, "transparent"), (1, "red"))
-_ODD_ABOVE_0: looks.Steps = ((None, "transparent"), (1, "orange"))
+_NOT_NONE = 'action!="none"'
+_BAD_ABOVE_0: Steps = ((None, "transparent"), (1, "red"))
+_ODD_ABOVE_0: Steps = ((None, "transparent"), (1, "orange"))
 
 
 def _now() -> Row:
@@ -74,9 +75,6 @@ def _now() -> Row:
             shared.findings(SICK, title="Findings about hardware", kinds=_KINDS),
         ),
     )
-
-
-_NOT_NONE = 'action!="none"'
 
 
 def _verdicts() -> Row:

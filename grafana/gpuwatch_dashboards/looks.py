@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from grafana_foundation_sdk.models import bargauge, common, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.models import bargauge, common, stat, statetimeline, timeseries
 from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import table as table_models
 
 from gpuwatch_dashboards.panel import Look
 
@@ -241,15 +242,15 @@ def table(
         )
         for name, column in columns.items()
     ]
-    options = table_options(sort_by)
+    options = _table_options(sort_by)
     custom = common.TableFieldOptions(filterable=True, cell_options=common.TableAutoCellOptions())
     defaults = _fields("none", PLAIN, custom=custom)
     return Look("table", options, defaults, overrides, steps, instant=True, as_table=True)
 
 
-def table_options(sort_by: str | None) -> table.Options:
+def _table_options(sort_by: str | None) -> table_models.Options:
     chosen = [common.TableSortByFieldState(display_name=sort_by, desc=True)] if sort_by else None
-    return table.Options(show_header=True, sort_by=chosen, cell_height=common.TableCellHeight.SM)
+    return table_models.Options(show_header=True, sort_by=chosen, cell_height=common.TableCellHeight.SM)
 
 
 def with_no_value(look: Look, words: str) -> Look:

@@ -1,17 +1,23 @@
 """Node: all GPUs of one machine side by side, its links, who works on it, and the machine itself."""
 
-from gpuwatch_dashboards import links, looks, shared, variables
+from gpuwatch_dashboards import looks, shared, variables
 from gpuwatch_dashboards.looks import Column
-from gpuwatch_dashboards.panel import Board, Panel, Query, Row
+from gpuwatch_dashboards.panel import Board, Look, Panel, Query, Row
 from gpuwatch_dashboards.promql import BAD_THROTTLING, GPU, gpu, node
 from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, MIG, SICK, SLURM
 from gpuwatch_dashboards.shared import ON_GPU
 
 _WORK_LABELS = "user, container, pod, slurm_job"
+_PCIE_COLUMNS = {
+    "generation": "Generation",
+    "generation_highest": "at most",
+    "width_lanes": "Lanes",
+    "width_highest_lanes": "lanes at most",
+}
 
 
-def _figure(title: str, about: str, look: looks.Look, expr: str, legend: str = "", width: int = 3) -> Panel:
-    return Panel(title, about, look, (Query(expr, legend),), HEALTHY, width=width, height=4)
+def _figure(title: str, about: str, look: Look, expr: str, legend: str = "") -> Panel:
+    return Panel(title, about, look, (Query(expr, legend),), HEALTHY, width=3, height=4)
 
 
 def _now() -> Row:
@@ -181,14 +187,6 @@ def _links() -> Row:
             ),
         ),
     )
-
-
-_PCIE_COLUMNS = {
-    "generation": "Generation",
-    "generation_highest": "at most",
-    "width_lanes": "Lanes",
-    "width_highest_lanes": "lanes at most",
-}
 
 
 def _work() -> Row:

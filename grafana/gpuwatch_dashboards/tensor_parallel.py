@@ -1,16 +1,16 @@
 """Tensor-parallel group: its ranks side by side on one scale, who waits for whom, and the tokens that come out."""
 
 from gpuwatch_dashboards import links, looks, shared, variables
-from gpuwatch_dashboards.looks import Column
+from gpuwatch_dashboards.looks import Column, Steps
 from gpuwatch_dashboards.panel import Board, Panel, Query, Row
 from gpuwatch_dashboards.promql import BAD_THROTTLING, GPU, gpu, host_of, node, per_gpu
-from gpuwatch_dashboards.scenarios import HEALTHY, SLOW_RANK
+from gpuwatch_dashboards.scenarios import HEALTHY, HOT
 
 _MEMBERS = node("gpuwatch_gpu_group_info", 'group=~"$group"', 'gpu=~"$gpu"')
 _GROUP = "cluster, instance, group"
 _RANK = "{{group}} rank {{rank}} (GPU {{gpu}}, {{instance}})"
 _IMBALANCE = "tp_imbalance|tp_stalled"
-_SCORE_STEPS: looks.Steps = ((None, "green"), (0.1, "orange"), (0.25, "red"))
+_SCORE_STEPS: Steps = ((None, "green"), (0.1, "orange"), (0.25, "red"))
 
 
 def _of_rank(expression: str) -> str:
@@ -100,7 +100,7 @@ def _now() -> Row:
 
 
 def _of_vllm(expression: str) -> str:
-    """vLLM's value by model, for the machines on which the chosen groups run: joined by host, as ports differ."""
+    """What vLLM counts, by model, for the machines on which the chosen groups run: joined by host, as ports differ."""
     return f"sum by (host, model_name) ({host_of(expression)}) and on (host) {host_of(_MEMBERS)}"
 
 
@@ -165,10 +165,10 @@ def _ranks() -> Row:
                     "Nobody: no group is held up by one of its ranks.",
                 ),
                 (Query(_who_waits()),),
-                SLOW_RANK,
+                HOT,
                 width=12,
             ),
-            shared.findings(SLOW_RANK, title="Findings about groups", kinds=_IMBALANCE + "|memory_imbalance", width=12),
+            shared.findings(HOT, title="Findings about groups", kinds=_IMBALANCE + "|memory_imbalance", width=12),
         ),
     )
 
