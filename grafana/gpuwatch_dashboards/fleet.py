@@ -146,7 +146,7 @@ def _cost() -> Row:
 
 def _losers() -> Row:
     held_down = gpu("gpuwatch_gpu_throttle_seconds_total", f'reason=~"{BAD_THROTTLING}"')
-    throttled = f"topk(10, sum by ({GPU}) (increase({held_down}[$__range])) > 0)"
+    throttled = f"topk(10, max by ({GPU}) (increase({held_down}[$__range])) > 0)"
     idle = f"max_over_time({gpu('gpuwatch_gpu_utilization_ratio')}[$__range]) < 0.05"
     held = per_gpu(gpu("gpuwatch_gpu_memory_used_bytes"))
     idle_holders = f"topk(10, {held} and {ALLOCATED} and on ({GPU}) ({idle}))"
@@ -158,7 +158,7 @@ def _losers() -> Row:
         (
             Panel(
                 "Seconds held down by heat or the power brake",
-                "Over the time shown, by the driver's own counters. A power cap is normal and does not count.",
+                "Over the time shown, by the driver's own counters: of the reasons, which run at once, the longest. A power cap is normal and does not count.",
                 looks.with_no_value(look, "None"),
                 (Query(throttled, shared.ON_GPU),),
                 HOT,

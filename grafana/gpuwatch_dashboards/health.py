@@ -4,7 +4,7 @@ from gpuwatch_dashboards import links, looks, shared, variables
 from gpuwatch_dashboards.looks import Column, Steps
 from gpuwatch_dashboards.panel import Board, Panel, Query, Row
 from gpuwatch_dashboards.promql import GPU, gpu, per_gpu
-from gpuwatch_dashboards.scenarios import GONE, HEALTHY, SICK
+from gpuwatch_dashboards.scenarios import GONE, SICK
 from gpuwatch_dashboards.shared import ON_GPU
 
 _KINDS = "ecc_uncorrected|row_remap|xid|gpu_lost|gpu_stale|nvlink_down|nvlink_errors|fabric_error|pcie_degraded|pcie_errors|fan_failure"
@@ -55,7 +55,7 @@ def _now() -> Row:
                 "Registration with the NVSwitch fabric failed.",
                 looks.number("none", looks.ZERO_IS_GOOD),
                 (Query(f"sum({gpu('gpuwatch_gpu_fabric_healthy')} == bool 0)"),),
-                HEALTHY,
+                SICK,
                 width=4,
                 height=4,
             ),
@@ -204,8 +204,8 @@ def _links() -> Row:
         "Links",
         (
             Panel(
-                "NVLinks down",
-                "With the time shown, when each went down and came back.",
+                "NVLinks down over time",
+                "Links that were down within the time shown.",
                 looks.with_no_value(
                     looks.timeline(looks.ONE_IS_GOOD, looks.names({0: ("down", "red"), 1: ("up", "green")})),
                     "All links are up.",
@@ -240,10 +240,11 @@ def _links() -> Row:
             Panel(
                 "PCIe errors",
                 "A second, by kind.",
-                looks.lines("cps"),
+                looks.with_no_value(looks.lines("cps"), "None"),
                 (
                     Query(
-                        f"sum by ({GPU}, error) (rate({pcie}[$__rate_interval]))", "{{instance}} GPU {{gpu}} {{error}}"
+                        f"sum by ({GPU}, error) (rate({pcie}[$__rate_interval])) > 0",
+                        "{{instance}} GPU {{gpu}} {{error}}",
                     ),
                 ),
                 SICK,

@@ -7,6 +7,7 @@ from gpuwatch_dashboards.promql import BAD_THROTTLING, GPU, gpu, node
 from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, MIG, SICK, SLURM
 from gpuwatch_dashboards.shared import ON_GPU
 
+_UP_DOWN = looks.names({0: ("down", "red"), 1: ("up", "green")})
 _WORK_LABELS = "user, container, pod, slurm_job"
 _PCIE_COLUMNS = {
     "generation": "Generation",
@@ -143,7 +144,10 @@ def _throttling() -> Row:
 
 
 def _links() -> Row:
-    up = f"min by ({GPU}, link) ({gpu('gpuwatch_gpu_nvlink_link_up')})"
+    down = f"{gpu('gpuwatch_gpu_nvlink_links')} - {gpu('gpuwatch_gpu_nvlink_links_active')}"
+    ends = (
+        f"{gpu('gpuwatch_gpu_nvlink_link_info')} * on ({GPU}, link) group_left () {gpu('gpuwatch_gpu_nvlink_link_up')}"
+    )
     both = ("receive", "transmit")
     nvlink = tuple(
         Query(gpu(f"gpuwatch_gpu_nvlink_{way}_bytes_per_second"), f"{{{{instance}}}} GPU {{{{gpu}}}} {way}")
@@ -168,20 +172,24 @@ def _links() -> Row:
                 HEALTHY,
             ),
             Panel(
-                "NVLinks",
-                "Every link over time; links that the board has not wired are not there.",
-                looks.timeline(looks.ONE_IS_GOOD, looks.names({0: ("down", "red"), 1: ("up", "green")})),
-                (Query(f"{up} == 0 or {up}", "{{instance}} GPU {{gpu}} link {{link}}"),),
+                "NVLinks down",
+                "Of those that the board has wired, over time.",
+                looks.timeline(looks.ZERO_IS_GOOD, looks.names({0: ("all up", "green")})),
+                (Query(down, ON_GPU),),
                 SICK,
                 width=12,
                 height=10,
             ),
             Panel(
                 "Where each NVLink leads",
-                "Version and other end of every link.",
-                looks.table({}, values={"Value": "n"}, hidden=("Value",), first=("cluster", "instance", "gpu", "link")),
-                (Query(gpu("gpuwatch_gpu_nvlink_link_info")),),
-                HEALTHY,
+                "State, version and other end of every link.",
+                looks.table(
+                    {"State": Column(mappings=_UP_DOWN)},
+                    values={"Value": "State"},
+                    first=("cluster", "instance", "gpu", "link", "Value"),
+                ),
+                (Query(ends),),
+                SICK,
                 width=12,
                 height=10,
             ),

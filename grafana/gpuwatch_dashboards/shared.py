@@ -58,8 +58,9 @@ def throttling_over_time(scenario: str) -> Panel:
     reasons = "gpuwatch_gpu_throttle_reason"
     states = worst_first(
         (4, gpu(reasons, 'reason="hw_power_brake"') + " == 1"),
-        (3, gpu(reasons, 'reason="hw_slowdown"') + " == 1"),
+        # A hardware slowdown that has heat for a reason is reported as both.
         (2, gpu(reasons, 'reason=~"sw_thermal|hw_thermal"') + " == 1"),
+        (3, gpu(reasons, 'reason="hw_slowdown"') + " == 1"),
         (1, gpu(reasons, 'reason="sw_power_cap"') + " == 1"),
         (0, gpu(reasons)),
     )

@@ -10,7 +10,8 @@ _MEMBERS = node("gpuwatch_gpu_group_info", 'group=~"$group"', 'gpu=~"$gpu"')
 _GROUP = "cluster, instance, group"
 _RANK = "{{group}} rank {{rank}} (GPU {{gpu}}, {{instance}})"
 _IMBALANCE = "tp_imbalance|tp_stalled"
-_SCORE_STEPS: Steps = ((None, "green"), (0.1, "orange"), (0.25, "red"))
+# A tenth of the pace lost to a rank is 0.3, a quarter 0.75.
+_SCORE_STEPS: Steps = ((None, "green"), (0.3, "orange"), (0.75, "red"))
 
 
 def _of_rank(expression: str) -> str:
@@ -28,7 +29,7 @@ _SCORE = _of_rank(gpu("gpuwatch_gpu_imbalance_score"))
 _POWER_SHARE = _beside_group(gpu("gpuwatch_gpu_power_watts"), "avg")
 _CLOCK_SHARE = _beside_group(gpu("gpuwatch_gpu_sm_clock_hertz"), "max")
 _HELD_DOWN = (
-    f"sum by ({GPU}) (increase("
+    f"max by ({GPU}) (increase("
     + gpu("gpuwatch_gpu_throttle_seconds_total", f'reason=~"{BAD_THROTTLING}"')
     + "[$__range]))"
 )

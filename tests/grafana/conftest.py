@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from support.dashboard_fleet import LiveFleet, live_fleet
 
 

@@ -1,6 +1,7 @@
 """Every query of every dashboard, run by a real Prometheus that scrapes live nodes."""
 
 import pytest
+
 from gpuwatch_dashboards.catalogue import BOARDS
 from gpuwatch_dashboards.panel import Panel, Query
 from support.dashboard_fleet import LiveFleet

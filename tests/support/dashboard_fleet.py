@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from gpuwatch_dashboards.panel import Panel, Query
-from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, MIG, PROBED, SICK, SIMULATED, SLURM
 
 from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
+from gpuwatch_dashboards.panel import Panel, Query
+from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, MIG, PROBED, SICK, SIMULATED, SLURM
 from gpuwatch_exporters.prometheus import render
 from support.prometheus_server import Prometheus, needs, prometheus
 from support.running_agent import RunningAgent
@@ -139,7 +139,7 @@ def _page(write: Callable[[], bytes]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Scrapes are nothing to write about."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
