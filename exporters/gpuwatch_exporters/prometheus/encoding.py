@@ -29,7 +29,7 @@ Block = tuple[Family, str]
 class LineWriter:
     """Writes samples and keeps the beginnings of lines; forgets them all once there are too many old ones."""
 
-    def __init__(self, most_kept: int = 50_000) -> None:
+    def __init__(self, most_kept: int = 20_000) -> None:
         self._most_kept = most_kept
         self._kept = 0
         self._beginnings: dict[Family, dict[Labels, str]] = {}
@@ -70,9 +70,11 @@ def clean(value: str) -> str:
     """A label's value as it may be sent: valid UTF-8, and not longer than is useful."""
     if len(value) > LONGEST_LABEL:
         value = value[: LONGEST_LABEL - 1] + "…"
-    if value.isascii():
-        return value
-    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate, as a name that is not UTF-8 leaves it
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return value
 
 
 def _escaped(value: str) -> str:
@@ -90,7 +92,7 @@ def number(value: float) -> str:
         return "NaN"
     digits = repr(value)
     dot = digits.find(".")
-    if dot < 0:  # Python has an exponent of its own from 1e16 on
+    if dot <= 1:  # Python has an exponent of its own from 1e16 on
         return digits
     mantissa = f"{digits[0]}.{digits[1:dot]}{digits[dot + 1 :]}".rstrip("0.")
     return f"{mantissa}e+{dot - 1:02d}"

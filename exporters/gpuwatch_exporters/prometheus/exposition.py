@@ -45,10 +45,11 @@ class _Selection(NamedTuple):
 
 
 class Exposition:
-    """The text of one frame in one dialect."""
+    """The text of one frame in one dialect; `old` where nobody has followed the frame up for too long."""
 
-    def __init__(self, view: View, dialect: Dialect, writer: LineWriter) -> None:
-        self.view = view
+    def __init__(self, view: View, dialect: Dialect, writer: LineWriter, *, old: bool = False) -> None:
+        self.frame = view.frame
+        self.view = structs.replace(view, frame=outdated(view.frame)) if old else view
         self._dialect = dialect
         self._writer = writer
         self._blocks: dict[str, list[Block]] = {}
@@ -96,12 +97,12 @@ class Exposition:
     def _rest(self, form: Form, age_s: float) -> bytes:
         if self._dialect.freshness is None:
             return ENDS[form]
-        return as_bytes(self._writer.blocks(self._dialect.freshness(self.view.frame, age_s)), form) + ENDS[form]
+        return as_bytes(self._writer.blocks(self._dialect.freshness(self.frame, age_s)), form) + ENDS[form]
 
 
 def outdated(frame: Frame) -> Frame:
-    """A frame that nobody has followed up: what the GPUs are is still told, none of their values."""
-    gpus = [structs.replace(gpu, state="stale") if gpu.state == "ok" else gpu for gpu in frame.gpus]
+    """The frame with what is still true of it: what the GPUs are, what was counted and found, and none of their values."""
+    gpus = [structs.replace(gpu, state="lost" if gpu.state == "lost" else "stale", age_s=None) for gpu in frame.gpus]
     return structs.replace(frame, gpus=gpus, host=None)
 
 

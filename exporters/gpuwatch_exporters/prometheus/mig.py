@@ -34,12 +34,17 @@ SM_ACTIVITY = Family(
 )
 
 
+def _profile(name: str | None) -> str:
+    """What the driver's name for a slice ends with: "3g.40gb"."""
+    return (name or "").rpartition("MIG ")[2]
+
+
 def _write(view: View, page: Page) -> None:
     infos, used, size, activity = (page.of(family) for family in (INFO, MEMORY_USED, MEMORY_SIZE, SM_ACTIVITY))
     for gpu in answering(view):
         for slice_ in gpu.mig.instances if gpu.mig is not None else ():
             mine = (*identity(gpu), str(slice_.index))
-            infos[(*mine, text(slice_.uuid), text(slice_.name))] = 1
+            infos[(*mine, text(slice_.uuid), _profile(slice_.name))] = 1
             if slice_.memory_used_bytes is not None:
                 used[mine] = slice_.memory_used_bytes
             if slice_.memory_total_bytes is not None:

@@ -11,7 +11,7 @@ from gpuwatch_agent.api.queries import names, single_values
 from gpuwatch_agent.api.replies import WORTH_COMPRESSING, Plain, ProblemError, headers_of, send_reply, wants_gzip
 from gpuwatch_agent.hub import FrameHub, Published
 from gpuwatch_exporters.prometheus.encoding import CONTENT_TYPES, LineWriter
-from gpuwatch_exporters.prometheus.exposition import NATIVE, Dialect, Exposition, chosen_subjects, outdated
+from gpuwatch_exporters.prometheus.exposition import NATIVE, Dialect, Exposition, chosen_subjects
 from gpuwatch_exporters.prometheus.family import View
 from gpuwatch_exporters.prometheus.negotiation import form_for
 from gpuwatch_exporters.prometheus.node import old_after_s
@@ -84,9 +84,8 @@ class MetricsRoute(Plain):
             self._of, self._made = (published, old), {}
         found = self._made.get(name)
         if found is None:
-            frame = outdated(published.frame) if old else published.frame
-            view = View(frame=frame, options=self._options)
-            found = self._made[name] = Exposition(view, self._dialects[name], self._writers[name])
+            view = View(frame=published.frame, options=self._options)
+            found = self._made[name] = Exposition(view, self._dialects[name], self._writers[name], old=old)
         return found
 
     def _deadline(self, given: bytes) -> Callable[[], None]:
