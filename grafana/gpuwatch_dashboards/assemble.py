@@ -17,11 +17,11 @@ _SCHEMA_VERSION = 39
 _WIDTH = 24
 
 # The Prometheus data source's own words for an annotation, which Grafana's common schema does not list.
-ANNOTATION_WORDS = {
+ANNOTATION_WORDS: dict[str, str | bool] = {
     "titleFormat": "{{kind}} ({{severity}})",
     "textFormat": "{{instance}} GPU {{gpu}}",
     "tagKeys": "severity,kind,instance",
-    "useValueForTime": "on",
+    "useValueForTime": True,
 }
 
 

@@ -5,8 +5,9 @@ from grafana_foundation_sdk.models import dashboard as model
 _TAG = "gpuwatch"
 
 
-def _link(title: str, url: str, *, elsewhere: bool = False) -> model.DashboardLink:
-    return model.DashboardLink(title=title, url=url, type_val=model.DashboardLinkType.LINK, target_blank=elsewhere)
+def _link(title: str, url: str) -> model.DashboardLink:
+    outside = not url.startswith("/d/")
+    return model.DashboardLink(title=title, url=url, type_val=model.DashboardLinkType.LINK, target_blank=outside)
 
 
 def _to(board: str, variables: str) -> str:
@@ -36,8 +37,10 @@ def group_of_row() -> list[model.DashboardLink]:
 
 
 def runbook_of_row() -> list[model.DashboardLink]:
-    """From a finding to what it means and what to do."""
-    return [_link("Runbook", "${runbooks:raw}/${__data.fields.kind}", elsewhere=True)]
+    """From a finding to what it means and what to do: as the node's own agent serves it, or from your own place."""
+    own = _link("Runbook, from the node's agent", "http://${__data.fields.instance}/v1/runbooks/${__data.fields.kind}")
+    central = _link("Runbook, from the address above", "${runbooks:raw}/${__data.fields.kind}")
+    return [own, central]
 
 
 def to_the_others() -> list[model.DashboardLink]:

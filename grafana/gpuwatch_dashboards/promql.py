@@ -8,7 +8,7 @@ NODES = 'cluster=~"$cluster", instance=~"$node"'
 GPUS = NODES + ', gpu=~"$gpu"'
 
 # gpuwatch_gpu_info carries neither label, so it matches only where "All" is chosen: GPUs without a job stay visible then.
-_WORK = f'{{__name__=~"gpuwatch_gpu_info|gpuwatch_gpu_job_info", {GPUS}, pod=~"$pod", slurm_job=~"$slurm_job"}}'
+WORK = f'{{__name__=~"gpuwatch_gpu_info|gpuwatch_gpu_job_info", {GPUS}, pod=~"$pod", slurm_job=~"$slurm_job"}}'
 
 # Reasons that cost speed and are nobody's intention; hw_slowdown is the sum of the two hw_ reasons.
 BAD_THROTTLING = "sw_thermal|hw_thermal|hw_power_brake"
@@ -28,7 +28,7 @@ def node(family: str, *matchers: str) -> str:
 
 def at_work(expression: str) -> str:
     """Only GPUs of the chosen pods and Slurm jobs."""
-    return f"{expression} and on ({GPU}) {_WORK}"
+    return f"{expression} and on ({GPU}) {WORK}"
 
 
 def per_gpu(expression: str) -> str:

@@ -11,6 +11,18 @@ GONE = "dgx-a100-8+lost@3+hang@1"
 IDLE = "dgx-a100-8+idle-allocation@4-7"
 SLURM = "dgx-v100-8"
 MIG = "h100-mig"
-SIMULATED = (HEALTHY, HOT, SICK, GONE, IDLE, SLURM, MIG)
 # No machine of `gpuwatch sims`: an agent whose frames hold outcomes of probes.
 PROBED = "probed"
+
+# What they are called in tests and documentation.
+NAMES = {
+    HEALTHY: "healthy",
+    HOT: "hot",
+    SICK: "sick",
+    GONE: "gone",
+    IDLE: "idle",
+    SLURM: "slurm",
+    MIG: "mig",
+    PROBED: "probed",
+}
+SIMULATED = tuple(machine for machine in NAMES if machine != PROBED)

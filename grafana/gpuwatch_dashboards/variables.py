@@ -87,7 +87,9 @@ def price() -> model.VariableModel:
 
 
 def runbooks() -> model.VariableModel:
-    return _text("runbooks", "Runbooks", RUNBOOKS, "Where the runbooks are: an agent's /v1/runbooks, or your copy.")
+    return _text(
+        "runbooks", "Runbooks", RUNBOOKS, "Where your copy of the runbooks is, or an agent that your browser reaches."
+    )
 
 
 def cell() -> model.VariableModel:

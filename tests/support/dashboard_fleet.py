@@ -13,22 +13,13 @@ import msgspec
 
 from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
 from gpuwatch_dashboards.panel import Panel, Query
-from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, MIG, PROBED, SICK, SIMULATED, SLURM
+from gpuwatch_dashboards.scenarios import HEALTHY, NAMES, PROBED, SIMULATED, SLURM
 from gpuwatch_exporters.prometheus import render
 from support.prometheus_server import Prometheus, needs, prometheus
 from support.running_agent import RunningAgent
 from support.sample_frames import sample_frame
 
-INSTANCES = {
-    HEALTHY: "healthy:9489",
-    HOT: "hot:9489",
-    SICK: "sick:9489",
-    GONE: "gone:9489",
-    IDLE: "idle:9489",
-    SLURM: "slurm:9489",
-    MIG: "mig:9489",
-    PROBED: "probed:9489",
-}
+INSTANCES = {machine: f"{name}:9489" for machine, name in NAMES.items()}
 VLLM_INSTANCE = "healthy:8000"
 # Some nodes belong to a cluster and some do not: the queries must serve both.
 _CLUSTER_OF = {HEALTHY: "lab", SLURM: "lab"}

@@ -1,4 +1,6 @@
-"""What the dashboards say about live nodes is true: states, culprits, choices made at the top."""
+"""The dashboards on live nodes and a real Prometheus: every query returns data, and what is said is true."""
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -6,13 +8,35 @@ from gpuwatch_dashboards.assemble import document
 from gpuwatch_dashboards.catalogue import BOARDS
 from gpuwatch_dashboards.fleet import FLEET
 from gpuwatch_dashboards.health import HEALTH
-from gpuwatch_dashboards.panel import Board, Panel
+from gpuwatch_dashboards.panel import Board, Panel, Query
 from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, SICK, SLURM
 from gpuwatch_dashboards.tensor_parallel import TENSOR_PARALLEL
-from support.dashboard_fleet import INSTANCES, LiveFleet, substituted
+from support.dashboard_fleet import INSTANCES, LiveFleet, live_fleet, substituted
 from support.prometheus_server import Sample
 
+# The first test waits for the fleet to start; findings about a group take half a minute to be sure of.
 pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveFleet]:
+    """One fleet and one Prometheus for all of these tests: starting them costs seconds, and no other test shall pay for them."""
+    with live_fleet(tmp_path_factory.mktemp("fleet")) as alive:
+        yield alive
+
+
+_QUERIES = [
+    pytest.param(panel, query, id=f"{board.name}: {panel.title} {chr(ord('A') + index)}")
+    for board in BOARDS
+    for panel in board.panels
+    for index, query in enumerate(panel.queries)
+]
+
+
+@pytest.mark.parametrize(("panel", "query"), _QUERIES)
+def test_a_query_returns_data_on_the_machine_it_is_for(fleet: LiveFleet, panel: Panel, query: Query) -> None:
+    """With the variables as Grafana puts them in, the query finds series that the live agents really have."""
+    assert fleet.samples(panel, query)
 
 
 def _panel(board: Board, title: str) -> Panel:
