@@ -36,7 +36,9 @@ def metrics_in(expression: str) -> set[str]:
 
 
 def documented() -> set[str]:
-    return set(re.findall(r"^\| `(gpuwatch_\w+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), re.MULTILINE))
+    return set(
+        re.findall(r"^\| `(gpuwatch_\w+)`", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
 
 
 def test_promtool_finds_no_fault_with_the_rules() -> None:
@@ -96,6 +98,18 @@ def test_every_kind_of_finding_has_an_alert() -> None:
     kinds = {detector.kind for detector in DETECTORS}
     assert kinds - set(re.findall(r"\w+", asked)) == {"xid"}
     assert any("gpuwatch_gpu_xid_errors_total" in alert.expression for alert in alerts())
+
+
+def test_the_examples_of_a_power_budget_are_rules_once_they_are_uncommented(tmp_path: Path) -> None:
+    """What people are told to take out of its comment is accepted as it stands there."""
+    needs("promtool")
+    head, *examples = re.split(r"    # [^-\n]*:\n", (RULES / "gpuwatch.budget.yaml").read_text(encoding="utf-8"))
+    assert len(examples) == 2
+    for number, example in enumerate(examples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(head.replace("rules: []", "rules:") + re.sub(r"^    # ?", "    ", example, flags=re.MULTILINE))
+        checked = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
+        assert "1 rules found" in checked.stdout, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("file", UNITS, ids=lambda file: file.name.removesuffix(".test.yaml"))
