@@ -15,7 +15,7 @@ _BUSY_SHARE = f"({gpu('gpuwatch_gpu_sm_activity_ratio')} or {gpu('gpuwatch_gpu_u
 def _now() -> Row:
     answering = f'count(up{{job="gpuwatch", {NODES}}} == 1)'
     silent = f'count(up{{job="gpuwatch", {NODES}}} == 0) or vector(0)'
-    allocated = f"count({per_gpu(gpu('gpuwatch_gpu_job_info'))}) / count({gpu('gpuwatch_gpu_info')})"
+    allocated = f"(count({per_gpu(gpu('gpuwatch_gpu_job_info'))}) or vector(0)) / count({gpu('gpuwatch_gpu_info')})"
     return Row(
         "Now",
         (

@@ -198,7 +198,10 @@ def _links() -> Row:
 
 
 def _work() -> Row:
-    join = f"on ({GPU}, pid) group_left ({_WORK_LABELS}, tp_group, tp_rank) {gpu('gpuwatch_process_info')}"
+    labels = f"{_WORK_LABELS}, tp_group, tp_rank"
+    # A process in two MIG instances of a GPU is listed twice there.
+    whose = f"max by ({GPU}, pid, {labels}) ({gpu('gpuwatch_process_info')})"
+    join = f"on ({GPU}, pid) group_left ({labels}) {whose}"
     memory = f"sum by ({GPU}, pid, name) ({gpu('gpuwatch_process_memory_bytes')}) * {join}"
     share = f"sum by ({GPU}, pid, name) ({gpu('gpuwatch_process_sm_ratio')}) * {join}"
     return Row(

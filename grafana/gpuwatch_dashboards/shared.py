@@ -5,6 +5,9 @@ from gpuwatch_dashboards.looks import Column
 from gpuwatch_dashboards.panel import Panel, Query
 from gpuwatch_dashboards.promql import NODES, at_work, gpu, node, per_gpu, worst_first
 
+# A finding about the whole node names no GPU, and has no cell.
+_OF_A_GPU = 'gpu!=""'
+
 ON_GPU = "{{instance}} GPU {{gpu}}"
 
 GPU_STATES = looks.names(
@@ -33,9 +36,9 @@ def state_of_gpus() -> str:
     return worst_first(
         (5, gpu("gpuwatch_gpu_state", 'state="lost"') + " == 1"),
         (4, gpu("gpuwatch_gpu_state", 'state="stale"') + " == 1"),
-        (3, gpu("gpuwatch_finding", 'severity="critical"')),
-        (2, gpu("gpuwatch_finding", 'severity="warning"')),
-        (1, gpu("gpuwatch_finding", 'severity="info"')),
+        (3, gpu("gpuwatch_finding", _OF_A_GPU, 'severity="critical"')),
+        (2, gpu("gpuwatch_finding", _OF_A_GPU, 'severity="warning"')),
+        (1, gpu("gpuwatch_finding", _OF_A_GPU, 'severity="info"')),
         (0, gpu("gpuwatch_gpu_info")),
     )
 

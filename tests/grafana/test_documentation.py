@@ -60,9 +60,10 @@ def test_the_page_has_every_query(tmp_path: Path) -> None:
     """The table names all panels and queries as they are now, and none came back without a value."""
     page = _PAGE.read_text(encoding="utf-8")
     prose, _, tables = page.partition(_MARK)
-    if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
+    # Values differ from run to run: that there was one is all that is compared, and alone they are no reason to write.
+    measured = re.compile(r"\| (\d+ series: )?-?\d[\d.e+-]*( to -?\d[\d.e+-]*)? \|$", re.MULTILINE)
+    wanted = _tables(lambda *_: "measured")
+    if os.environ.get("GPUWATCH_REWRITE_GOLDEN") and measured.sub("| measured |", tables) != wanted:
         tables = _measured(tmp_path)
         _PAGE.write_text(prose + _MARK + tables, encoding="utf-8")
-    # Values differ from run to run; that there was one is all that is compared.
-    measured = re.compile(r"\| (\d+ series: )?-?\d[\d.e+-]*( to -?\d[\d.e+-]*)? \|$", re.MULTILINE)
-    assert measured.sub("| measured |", tables) == _tables(lambda *_: "measured")
+    assert measured.sub("| measured |", tables) == wanted
