@@ -4,7 +4,7 @@ from gpuwatch_dashboards import links, looks, shared, variables
 from gpuwatch_dashboards.looks import Column
 from gpuwatch_dashboards.panel import Board, Panel, Query, Row
 from gpuwatch_dashboards.promql import ALLOCATED, BAD_THROTTLING, GPU, NODES, at_work, gpu, node, per_gpu, worst_first
-from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, SLURM
+from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, SILENT, SLURM
 
 _SMALL = {"width": 3, "height": 4}
 _POWER = gpu("gpuwatch_gpu_power_watts")
@@ -25,7 +25,7 @@ def _now() -> Row:
                 "Agents that Prometheus knows of and that do not answer.",
                 looks.number("none", looks.ZERO_IS_GOOD),
                 (Query(silent),),
-                HEALTHY,
+                SILENT,
                 **_SMALL,
             ),
             Panel(
@@ -93,9 +93,9 @@ def _cost() -> Row:
         (
             Panel(
                 "Power by node",
-                "Power draw of the GPUs of each node.",
+                "Power draw of the GPUs of each node, whoever works on them.",
                 looks.lines("watt", links=links.node_of_series()),
-                (Query(f"sum by (cluster, instance) ({at_work(_POWER)})", "{{instance}}"),),
+                (Query(f"sum by (cluster, instance) ({_POWER})", "{{instance}}"),),
                 HEALTHY,
             ),
             Panel(

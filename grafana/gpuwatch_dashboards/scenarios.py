@@ -13,6 +13,8 @@ SLURM = "dgx-v100-8"
 MIG = "h100-mig"
 # No machine of `gpuwatch sims`: an agent whose frames hold outcomes of probes.
 PROBED = "probed"
+# A node that Prometheus knows of and where nobody answers.
+SILENT = "silent"
 
 # What they are called in tests and documentation.
 NAMES = {
@@ -24,5 +26,6 @@ NAMES = {
     SLURM: "slurm",
     MIG: "mig",
     PROBED: "probed",
+    SILENT: "silent",
 }
-SIMULATED = tuple(machine for machine in NAMES if machine != PROBED)
+SIMULATED = tuple(machine for machine in NAMES if machine not in {PROBED, SILENT})

@@ -9,7 +9,7 @@ from gpuwatch_dashboards.catalogue import BOARDS
 from gpuwatch_dashboards.fleet import FLEET
 from gpuwatch_dashboards.health import HEALTH
 from gpuwatch_dashboards.panel import Board, Panel, Query
-from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, SICK, SLURM
+from gpuwatch_dashboards.scenarios import GONE, HEALTHY, HOT, IDLE, SICK, SILENT, SLURM
 from gpuwatch_dashboards.tensor_parallel import TENSOR_PARALLEL
 from support.dashboard_fleet import INSTANCES, LiveFleet, live_fleet, substituted
 from support.prometheus_server import Sample
@@ -70,10 +70,18 @@ def test_all_nodes_have_cells_with_and_without_a_cluster(fleet: LiveFleet) -> No
     """Sites with one cluster have no such label; choosing one leaves the others' nodes out."""
     title = "State of every GPU"
     fleet.prometheus.wait_until(
-        _expression(FLEET, title), lambda got: {one.labels["instance"] for one in got} == set(INSTANCES.values())
+        _expression(FLEET, title),
+        lambda got: {one.labels["instance"] for one in got} == set(INSTANCES.values()) - {INSTANCES[SILENT]},
     )
     in_lab = fleet.prometheus.query(_expression(FLEET, title, cluster="lab"))
     assert {one.labels["instance"] for one in in_lab} == {INSTANCES[HEALTHY], INSTANCES[SLURM]}
+
+
+def test_a_node_that_does_not_answer_is_counted(fleet: LiveFleet) -> None:
+    """One of the fleet's agents is down: that one is silent, and the others are not."""
+    others = len(INSTANCES) - 1
+    fleet.prometheus.wait_until(_expression(FLEET, "Nodes"), lambda got: [one.value for one in got] == [others])
+    assert [one.value for one in fleet.prometheus.query(_expression(FLEET, "Nodes silent"))] == [1]
 
 
 def test_a_slurm_job_leaves_only_its_gpus(fleet: LiveFleet) -> None:

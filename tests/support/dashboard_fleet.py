@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import msgspec
 
 from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
 from gpuwatch_dashboards.panel import Panel, Query
-from gpuwatch_dashboards.scenarios import HEALTHY, NAMES, PROBED, SIMULATED, SLURM
+from gpuwatch_dashboards.scenarios import HEALTHY, NAMES, PROBED, SILENT, SIMULATED, SLURM
 from gpuwatch_exporters.prometheus import render
 from support.prometheus_server import Prometheus, needs, prometheus
 from support.running_agent import RunningAgent
@@ -166,6 +167,10 @@ def live_fleet(directory: Path) -> Iterator[LiveFleet]:
     needs("prometheus")
     with contextlib.ExitStack() as stack:
         agents = {PROBED: stack.enter_context(_page(_probed_page))}
+        # Bound and not listening: whoever connects is refused, and nobody else gets the port.
+        deaf = stack.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        agents[SILENT] = f"127.0.0.1:{deaf.getsockname()[1]}"
         vllm = stack.enter_context(_page(_Vllm().page))
 
         def start(name: str) -> RunningAgent:
