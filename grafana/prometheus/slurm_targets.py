@@ -47,6 +47,14 @@ def _label(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _read(name: str) -> list[str]:
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"slurm_targets: {name} can't be read: {error.strerror}.")
+    return sorted(set(text.split()))
+
+
 def _asked_slurm() -> list[str]:
     try:
         done = subprocess.run(_SINFO, check=True, capture_output=True, text=True, timeout=60)
@@ -61,16 +69,14 @@ def _asked_slurm() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="slurm_targets", description=__doc__)
-    parser.add_argument(
-        "--hosts", type=argparse.FileType("r"), help="a file of host names, or - for stdin, instead of sinfo"
-    )
+    parser.add_argument("--hosts", metavar="FILE", help="a file of host names, or - for stdin, instead of sinfo")
     parser.add_argument("--port", type=int, default=9489, help="where the agents listen (default: %(default)s)")
     parser.add_argument(
         "--label", type=_label, action="append", default=[], help="NAME=VALUE for all of them, as cluster=hpc"
     )
     parser.add_argument("--output", type=Path, help="the file to write (default: stdout)")
     said = parser.parse_args()
-    hosts = sorted(set(said.hosts.read().split())) if said.hosts else _asked_slurm()
+    hosts = _read(said.hosts) if said.hosts else _asked_slurm()
     text = targets(hosts, said.port, dict(said.label))
     if said.output is None:
         sys.stdout.write(text)

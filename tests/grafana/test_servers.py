@@ -148,6 +148,13 @@ def test_slurms_nodes_with_gpus_become_targets(tmp_path: Path) -> None:
     assert _complaints(config) == ""
 
 
+def test_a_list_that_is_not_there_is_said_in_a_sentence() -> None:
+    """A mistyped file name is one line on stderr."""
+    done = _slurm_targets("--hosts", "/nowhere/hosts", path="/nowhere")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "slurm_targets: /nowhere/hosts can't be read: No such file or directory.\n"
+
+
 def test_the_nodes_of_a_job_become_targets(tmp_path: Path) -> None:
     """Host names from `scontrol show hostnames` are taken from stdin, as they come."""
     done = _slurm_targets("--hosts", "-", "--port", "9500", path="/nowhere", typed="n2\nn1\n")
