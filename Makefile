@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check golden snap bench eval clean
+.PHONY: help run test check golden snap bench eval dashboards clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ test: $(ready) ## run all tests
 check: $(ready) ## lint, formatting, types, and the floors of the house
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy $(SOURCES) tests bench
+	$(BIN)/mypy $(SOURCES) tests bench grafana
 	$(BIN)/lint-imports
 
 golden: $(ready) ## write the golden files anew; read the difference before you commit it
@@ -39,6 +39,9 @@ bench: $(ready) ## measure speed and size beside the peers, on the fake driver
 
 eval: $(ready) ## put the findings to the exam: labelled episodes, the figures to docs/evaluation.md
 	$(BIN)/python bench/evaluate.py --output docs/evaluation.md
+
+dashboards: $(ready) ## write the Grafana dashboards from the program that describes them
+	PYTHONPATH=grafana $(BIN)/python -m gpuwatch_dashboards
 
 clean: ## remove what was built
 	rm -rf $(VENV) .bench dist build .mypy_cache .ruff_cache .pytest_cache

@@ -9,8 +9,13 @@ from msgspec import Struct, structs
 
 from gpuwatch.source import Source
 from gpuwatch_agent.config import Config
+from gpuwatch_agent.detectors.base import DetectorSettings
+from gpuwatch_agent.detectors.gpu_stale import GpuStaleSettings
 from gpuwatch_agent.detectors.registry import DETECTORS
+from gpuwatch_agent.detectors.words import gpu_list
 from gpuwatch_agent.hardware.choose import make_hardware
+from gpuwatch_agent.model.absence import Absence
+from gpuwatch_agent.model.errors import DriverUnavailableError
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.oneshot import Watcher
@@ -20,6 +25,11 @@ LOOK_EVERY_S = 1.0
 _SETTLING_S = 5.0
 # Kinds that ask for more patience than this are about minutes; in seconds they would cry wolf.
 _LONG_S = 60.0
+# These judge a minute's errors: what has come together in a few readings is looked at again for half the patience.
+_COUNTED = frozenset({"pcie_errors", "nvlink_errors", "ecc_uncorrected"})
+_LEAST_SILENCE_S = 10.0
+# A storm of errors shows by growing in one reading after the other, so a short watch needs more of them.
+_SLOW_READINGS = 15
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -69,8 +79,11 @@ class Seen:
 
     @property
     def findings(self) -> list[SeenFinding]:
-        """The worst first; among equals those that last, then the older."""
-        return sorted(self._found.values(), key=lambda found: (_ORDER[found.severity], found.over, found.since))
+        """The worst first; among equals those that last, what an Xid alone says last of all, then the older."""
+        return sorted(
+            self._found.values(),
+            key=lambda found: (_ORDER[found.severity], found.over, found.kind == "xid", found.since),
+        )
 
     @property
     def watched_s(self) -> float:
@@ -99,14 +112,15 @@ def looks_for(seconds: float, *, least: int) -> int:
 
 
 class LocalEyes:
-    """This machine, read in this process; a simulated machine's time passes at once."""
+    """This machine, read in this process; a simulated machine's time passes at once, unless its driver is slow."""
 
     least_looks = 2
     """Rates need a second reading."""
 
     def __init__(self, config: Config, seconds: float, kinds: Collection[str]) -> None:
         hasty, self._too_long = hurried(config, seconds, kinds)
-        if hasty.hardware.simulate:
+        self._last: Frame | None = None
+        if _passes_at_once(hasty.hardware.simulate):
             from gpuwatch_agent.hardware.simulated.passing_time import PassingTime
 
             clock = PassingTime(time.time() - max(seconds, LOOK_EVERY_S))
@@ -116,14 +130,22 @@ class LocalEyes:
             self._watcher = Watcher(make_hardware(hasty), hasty)
 
     def look(self) -> Frame:
-        """Wait for the next second, and read."""
-        return self._watcher.next_frame()
+        """Wait for the next second, and read; a driver that goes away meanwhile is found, and no reason to stop."""
+        try:
+            frame = self._watcher.next_frame()
+        except DriverUnavailableError as error:
+            if self._last is None:
+                raise
+            return self._watcher.frame_without_driver(error)
+        self._last = frame
+        return frame
 
     def not_judged(self) -> list[NotJudged]:
-        """Kinds that take longer than this watch, and detectors that failed."""
+        """Kinds that take longer than this watch, what this user may not see, and detectors that failed."""
+        unseen = [] if self._last is None else _not_permitted(self._last)
         failed = self._watcher.judge.engine.errors.items()
         bugs = [NotJudged(kind=kind, reason=f"its detector failed, which is a bug: {error}") for kind, error in failed]
-        return [*self._too_long, *bugs]
+        return [*self._too_long, *unseen, *bugs]
 
     def close(self) -> None:
         """Let go of the driver."""
@@ -155,6 +177,15 @@ class RemoteEyes:
         """Nothing is held."""
 
 
+def _passes_at_once(machine: str) -> bool:
+    """Whether it is a simulated machine that nobody has to wait for."""
+    if not machine:
+        return False
+    from gpuwatch_agent.hardware.simulated.spec import parse_spec
+
+    return not parse_spec(machine).takes_real_time
+
+
 def hurried(config: Config, seconds: float, kinds: Collection[str]) -> tuple[Config, list[NotJudged]]:
     """The configuration for a watch of that length: what looks wrong for all of it is said; other kinds are off."""
     patience_s = max(0.0, seconds - _SETTLING_S)
@@ -163,7 +194,7 @@ def hurried(config: Config, seconds: float, kinds: Collection[str]) -> tuple[Con
     for detector in DETECTORS:
         given = config.findings.get(detector.kind, {})
         settings = msgspec.convert(given, detector.settings)
-        needed_s = settings.raise_after_s
+        needed_s, least_s = settings.raise_after_s, settings.least_watch_s()
         if not settings.enabled or detector.kind not in kinds:
             findings[detector.kind] = {**given, "enabled": False}
         elif needed_s > max(_LONG_S, seconds):
@@ -171,8 +202,36 @@ def hurried(config: Config, seconds: float, kinds: Collection[str]) -> tuple[Con
             findings[detector.kind] = dict(given)
             too_long.append(NotJudged(kind=detector.kind, reason=f"it takes --for {needed_s:g}"))
         else:
-            findings[detector.kind] = {**given, "raise_after_s": min(needed_s, patience_s)}
-    sampling = structs.replace(
-        config.sampling, interval_s=LOOK_EVERY_S, slow_s=min(config.sampling.slow_s, max(1.0, seconds / 3))
-    )
+            if least_s > seconds:
+                too_long.append(NotJudged(kind=detector.kind, reason=f"it takes --for {least_s:g}"))
+            findings[detector.kind] = {**given, **_shortened(detector.kind, settings, patience_s)}
+    slow_s = min(config.sampling.slow_s, max(LOOK_EVERY_S, seconds / _SLOW_READINGS))
+    too_long.sort(key=lambda one: float(one.reason.rpartition(" ")[2]))
+    sampling = structs.replace(config.sampling, interval_s=LOOK_EVERY_S, slow_s=slow_s)
     return structs.replace(config, findings=findings, sampling=sampling), too_long
+
+
+def _shortened(kind: str, settings: DetectorSettings, patience_s: float) -> dict[str, object]:
+    """The settings that a watch cuts short."""
+    patience_here_s = patience_s / 2 if kind in _COUNTED else patience_s
+    shorter: dict[str, object] = {"raise_after_s": min(settings.raise_after_s, patience_here_s)}
+    if isinstance(settings, GpuStaleSettings):
+        # A GPU that is silent for all of the watch is not fit for work, however short the watch.
+        shorter["critical_after_s"] = min(settings.critical_after_s, max(_LEAST_SILENCE_S, patience_s))
+    return shorter
+
+
+def _not_permitted(frame: Frame) -> list[NotJudged]:
+    """Which readings this user is refused, each once with the GPUs that it is missing on."""
+    refused: dict[str, list[int]] = {}
+    for gpu in frame.gpus:
+        for path, why in gpu.absent.items():
+            if why == Absence.NO_PERMISSION:
+                refused.setdefault(path, []).append(gpu.index)
+    by_gpus: dict[tuple[int, ...], list[str]] = {}
+    for path, gpus in refused.items():
+        by_gpus.setdefault(tuple(gpus), []).append(path)
+    return [
+        NotJudged(kind="", reason=f"{', '.join(paths)} of {gpu_list(gpus)}: this user may not read them, root may")
+        for gpus, paths in by_gpus.items()
+    ]

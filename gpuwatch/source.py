@@ -69,12 +69,12 @@ class LocalSource:
         from gpuwatch_agent.hardware.choose import make_hardware
         from gpuwatch_agent.oneshot import Watcher
 
-        sampling = msgspec.structs.replace(self._config.sampling, interval_s=interval_s)
+        sampling = self._config.sampling
+        sampling = msgspec.structs.replace(sampling, interval_s=min(interval_s, sampling.interval_s))
         config = msgspec.structs.replace(self._config, sampling=sampling)
         watcher = Watcher(make_hardware(config), config)
         try:
-            while True:
-                yield watcher.next_frame()
+            yield from watcher.frames(interval_s)
         finally:
             watcher.close()
 

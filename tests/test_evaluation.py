@@ -11,6 +11,8 @@ from evaluation.exam import Answer, Said, Statement, sit
 from evaluation.labels import NO_CAUSE, Truth
 from evaluation.machines import Rack
 from evaluation.main import sit_all
+from evaluation.other_runs import add_run, kept
+from evaluation.report import Conditions, document, most_events
 from evaluation.scoring import right_cause, score
 from evaluation.sensors import Sensors
 from evaluation.simulated_world import NOON, SimulatedWorld
@@ -171,3 +173,23 @@ def test_the_findings_pass_the_exam_in_small() -> None:
     assert ours.culprits >= 0.9 * ours.found
     assert ours.causes >= 0.85 * ours.causes_asked
     assert (naive.recall or 0.0) < 0.3
+
+
+def test_few_hours_prove_little() -> None:
+    """The rule of three for no event at all, and more for each that was seen: 95 % of Poisson."""
+    assert [round(most_events(seen), 2) for seen in (0, 1, 3)] == [3.0, 4.74, 7.75]
+
+
+def test_other_runs_outlive_the_main_one(tmp_path: Path) -> None:
+    """A run is written in the place of its older one, and what stands beside is kept when the figures are new."""
+    page = tmp_path / "evaluation.md"
+    held = Conditions(date="2026-01-01", seed=1, command="evaluate", revision="abc", minutes=1.0)
+    page.write_text(document([answer(truths=(LATE,))], [], held, "# Preface"))
+    for seconds in (130.0, 140.0):
+        add_run(page, "Another seed", [answer(said(seconds, [2]), truths=(LATE,))], [], held)
+    add_run(page, "Healthy load", [answer()], [], held)
+    once = page.read_text()
+    assert once.count("### Another seed") == 1
+    assert "40 s" in once
+    page.write_text(document([answer(truths=(LATE,))], [], held, "# Preface", kept(once)))
+    assert page.read_text() == once

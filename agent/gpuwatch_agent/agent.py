@@ -44,6 +44,7 @@ class Agent:
         self._config = config
         self._clock = clock
         self._node = node_name()
+        self._simulated = bool(config.hardware.simulate)
         self._ledger = Ledger(clock, wall_clock)
         self._placements: dict[int, Placement] = {}
         # The sampler needs no addresses of ours.
@@ -104,7 +105,7 @@ class Agent:
             silent_for = self._clock() - self._supervisor.heard_at
             never = self._published_at is None
             if (trouble is not None and (never or silent_for > 0.25)) or (silent_for > patience and not never):
-                self._publish(self._ledger.aged(trouble, self._node))
+                self._publish(self._ledger.aged(trouble, self._node, simulated=self._simulated))
 
     def _publish(self, frame: Frame) -> None:
         self._published_at = self._clock()

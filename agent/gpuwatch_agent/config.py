@@ -61,7 +61,8 @@ class SamplingSection(Struct, frozen=True, kw_only=True):
     interval_s: Annotated[
         float,
         Meta(
-            description="The fast tier: utilisation, memory, power, clocks, throttling.",
+            description="The fast tier: utilisation, memory, power, clocks, throttling. Above 2 s nothing is said of groups "
+            "that work in step, for which values are too few.",
             ge=0.1,
             le=3600,
             extra={"flag": "--interval"},
@@ -148,6 +149,25 @@ class HardwareSection(Struct, frozen=True, kw_only=True):
     ] = "/dev/kmsg"
 
 
+class DcgmSection(Struct, frozen=True, kw_only=True):
+    """Metrics under the names of NVIDIA's dcgm-exporter, for dashboards and rules that know those; see docs/dcgm.md."""
+
+    compat: Annotated[
+        bool,
+        Meta(
+            description="`/metrics` speaks DCGM's names unless asked for `?format=native`.",
+            extra={"flag": "--dcgm-compat"},
+        ),
+    ] = False
+    host_label: Annotated[
+        Literal["Hostname", "hostname", "both"],
+        Meta(
+            description="The label that names the node: `Hostname` up to dcgm-exporter 4.5, `hostname` since.",
+            extra={"allowed": '"Hostname", "hostname" or "both"'},
+        ),
+    ] = "Hostname"
+
+
 class NotifySection(Struct, frozen=True, kw_only=True):
     """Who is told of findings, where no Prometheus does it. `gpuwatch notify --test` tries it out."""
 
@@ -189,6 +209,20 @@ class NotifySection(Struct, frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(description="How long one POST to the webhook may take.", ge=0.1, le=120)] = 10.0
 
 
+class MetricsSection(Struct, frozen=True, kw_only=True):
+    """How much `/metrics` tells of what has no natural bound. Every process and every job that ever was is a series that Prometheus keeps."""
+
+    processes: Annotated[
+        int,
+        Meta(
+            description="Series for so many processes of each GPU, those with most memory; 0 for none.", ge=0, le=1024
+        ),
+    ] = 8
+    jobs: Annotated[
+        int, Meta(description="So many jobs of each GPU are named, those with most memory; 0 for none.", ge=0, le=1024)
+    ] = 8
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that can be set, by section."""
 
@@ -198,7 +232,9 @@ class Config(Struct, frozen=True, kw_only=True):
     collectors: CollectorsSection = CollectorsSection()
     attribution: AttributionSection = AttributionSection()
     hardware: HardwareSection = HardwareSection()
+    dcgm: DcgmSection = DcgmSection()
     notify: NotifySection = NotifySection()
+    metrics: MetricsSection = MetricsSection()
     groups: dict[str, list[int]] = {}
     """Declared groups of GPUs that work in step, by name; they override what is inferred."""
     findings: dict[str, dict[str, Any]] = {}

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.detectors.engine import Engine
 from gpuwatch_agent.hardware.base import Hardware, XidEvent
+from gpuwatch_agent.hardware.host import node_name
 from gpuwatch_agent.history import History
 from gpuwatch_agent.ledger import Ledger
-from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.frame import Frame, Trouble
 from gpuwatch_agent.model.topology import Topology
 
 
@@ -35,9 +36,19 @@ class Judge:
 
     def judge(self, frame: Frame) -> Frame:
         """The frame with what is known beyond it, and with its findings."""
+        self._take_xids()
+        return self._weigh(self._ledger.complete(frame))
+
+    def judge_blindly(self, trouble: Trouble) -> Frame:
+        """What was last seen, as old as it is, where nothing can be read any more."""
+        self._take_xids()
+        return self._weigh(self._ledger.aged(trouble, node_name()))
+
+    def _take_xids(self) -> None:
         while self._xids:
             self._ledger.note_xid(self._xids.popleft())
-        complete = self._ledger.complete(frame)
+
+    def _weigh(self, complete: Frame) -> Frame:
         now = self._clock()
         self._history.append(complete, now)
         return self.engine.judge(complete, now)

@@ -53,8 +53,8 @@ class Ledger:
         self._last = structs.replace(frame, gpus=rows)
         return self._last
 
-    def aged(self, trouble: Trouble | None, node: str) -> Frame:
-        """The last rows when nobody samples: stale, with their age, and why."""
+    def aged(self, trouble: Trouble | None, node: str, *, simulated: bool = False) -> Frame:
+        """The last rows when nobody samples: stale, with their age, and why; `simulated` is for before there are any."""
         now = self._clock()
         said = f"{trouble.message} {trouble.action}" if trouble is not None else None
         rows = [
@@ -69,7 +69,7 @@ class Ledger:
             for gpu in (self._last.gpus if self._last is not None else ())
         ]
         if self._last is None:
-            return Frame(node=node, taken_at=self._wall_clock(), simulated=False, gpus=rows, trouble=trouble)
+            return Frame(node=node, taken_at=self._wall_clock(), simulated=simulated, gpus=rows, trouble=trouble)
         return structs.replace(self._last, taken_at=self._wall_clock(), gpus=rows, trouble=trouble)
 
     def _known(self, gpu: Gpu, named: Collection[str], now: float) -> Gpu:

@@ -1,11 +1,12 @@
 """One reading of this node in this process, under the same watch as the agent's: `status` and `topo` without an agent."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.hardware.base import Hardware, Tier
-from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.errors import DriverUnavailableError
+from gpuwatch_agent.model.frame import Frame, Trouble
 from gpuwatch_agent.model.topology import Topology
 from gpuwatch_agent.sampling.rig import Rig
 from gpuwatch_agent.topology import build_topology
@@ -76,6 +77,20 @@ class Watcher:
         self._next = max(self._next + self._interval_s, self._clock())
         self._last = self._rig.read()
         return self.judge.judge(self._last)
+
+    def frames(self, every_s: float) -> Iterator[Frame]:
+        """One frame each so many seconds; in between it reads and judges on, for what is wrong shows over time."""
+        due = self._clock()
+        while True:
+            frame = self.next_frame()
+            now = self._clock()
+            if now >= due - self._interval_s / 2:
+                due = max(due + every_s, now)
+                yield frame
+
+    def frame_without_driver(self, error: DriverUnavailableError) -> Frame:
+        """The GPUs as they were when the driver went away, with the finding that says so."""
+        return self.judge.judge_blindly(Trouble(kind=error.kind, message=error.message, action=error.action))
 
     def _topology(self) -> Topology | None:
         """How the GPUs are wired, for those detectors that ask."""

@@ -18,8 +18,8 @@ from evaluation.sensors import Sensors, random_sensors
 from evaluation.simulated_world import SimulatedWorld
 from gpuwatch_agent.hardware.simulated import boards
 
-DEFAULT_EPISODES = 480
-DEFAULT_SEED = 20_261
+DEFAULT_EPISODES = 960
+DEFAULT_SEED = 31_415
 _HALF_AN_HOUR_S = 1_950
 
 Maker = Callable[[random.Random, int], tuple[World, bool]]

@@ -13,6 +13,7 @@ from evaluation.corpus import DEFAULT_EPISODES, DEFAULT_SEED, build, plan
 from evaluation.exam import Answer, sit
 from evaluation.judge_cost import JudgeCost, judge_costs
 from evaluation.naive import NAIVE
+from evaluation.other_runs import add_run, kept
 from evaluation.preface import PREFACE
 from evaluation.report import Conditions, document, table, targets, trouble
 from evaluation.scoring import score
@@ -29,25 +30,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="families that hold this word")
     parser.add_argument("--again", default="", metavar="NAME#NUMBER", help="play one episode and print what was said")
     parser.add_argument("--output", type=Path, help="write the document here, as docs/evaluation.md")
+    parser.add_argument(
+        "--beside", metavar="TITLE", help="with --output: write it as one of the other runs on that page"
+    )
     parser.add_argument("--most", type=int, default=40, help="how many of each sort of error to print")
     chosen = parser.parse_args(arguments)
     if chosen.again:
         return _again(chosen.again)
+    # Asked before the exam: who works on the code meanwhile changes nothing of what is held.
+    revision = _revision()
     began = time.monotonic()
     answers = hold(chosen.episodes, chosen.seed, chosen.processes, chosen.only)
     minutes = (time.monotonic() - began) / 60.0
     costs = judge_costs()
     _print(answers, costs, chosen.most)
     if chosen.output is not None:
-        held = Conditions(
-            date=datetime.now(UTC).strftime("%Y-%m-%d"),
-            seed=chosen.seed,
-            command=f"python bench/evaluate.py --episodes {chosen.episodes} --seed {chosen.seed}",
-            revision=_revision(),
-            minutes=minutes,
-        )
-        chosen.output.write_text(document(answers, costs, held, PREFACE))
+        _write(chosen, answers, costs, minutes, revision)
     return 0
+
+
+def _write(
+    chosen: argparse.Namespace, answers: Sequence[Answer], costs: Sequence[JudgeCost], minutes: float, revision: str
+) -> None:
+    only = f" --only {chosen.only}" if chosen.only else ""
+    held = Conditions(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        seed=chosen.seed,
+        command=f"python bench/evaluate.py --episodes {chosen.episodes} --seed {chosen.seed}{only}",
+        revision=revision,
+        minutes=minutes,
+    )
+    page: Path = chosen.output
+    if chosen.beside:
+        add_run(page, chosen.beside, answers, costs, held)
+    else:
+        other_runs = kept(page.read_text()) if page.exists() else ""
+        page.write_text(document(answers, costs, held, PREFACE, other_runs))
 
 
 def hold(episodes: int, seed: int, processes: int, only: str = "") -> list[Answer]:

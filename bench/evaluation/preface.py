@@ -53,4 +53,10 @@ is a thermal problem; with the same debounce as ours.
 These are models, not racks: a fault that nobody has modelled is not in here. A hang and an idle engine that spins can't
 be told apart by power alone where boards draw as much for the one as for the other, and a late rank can't be told from its
 siblings where waiting draws as much as working and there is no profile: such episodes are in, and cost what they cost.
+
+What bounds the recall of a late rank that has been late since before the agent came, on boards without a profile: there is
+no past to hold it against, and boards of one model draw up to 10 % (of two, 13 %) unlike power at equal work, silicon and
+sensor together. A rank that costs its group 10 to 15 % makes its siblings draw about as much less; so such a rank is told
+from a cost of some 15 to 20 % on, with a profile from 7 % on. Where a past is there, 6 % are enough. A hang that was there
+before the agent came is told only where the ranks draw less than 22 % of their limit, which no idle engine is known to do.
 """

@@ -2,18 +2,31 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 
+from gpuwatch.cli.exposition import TEXT_FORMATS, Exposition
 from gpuwatch.cli.terminal import Terminal, look
-from gpuwatch.source import Source, open_source
-from gpuwatch_agent.model.errors import GpuwatchError
+from gpuwatch.source import Source, command_config, open_source
+from gpuwatch_agent.model.errors import AgentUnreachableError, DriverUnavailableError, GpuwatchError, UsageError
 from gpuwatch_agent.model.frame import Frame
 
+_FORMATS = ("table", "json", *TEXT_FORMATS)
 _LEAST_WATCH_S, _MOST_WATCH_S = 0.1, 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `status`."""
     parser.add_argument("--json", action="store_true", help="one JSON document; with --watch one a line")
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        help="table, json, or metrics as text: prometheus, or dcgm for the names of NVIDIA's dcgm-exporter",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write the metrics there, at one stroke, as node_exporter's textfile collector wants it",
+    )
     parser.add_argument(
         "--watch", type=_seconds, metavar="SECONDS", help="keep it up to date, reading that often; q or Ctrl-C ends"
     )
@@ -31,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show what there is, once or until told to stop."""
+    _settle_format(options)
+    if options.format in TEXT_FORMATS:
+        return _write_metrics(options)
     terminal = look()
     watch: float | None = options.watch
     if options.alone and watch is None and terminal.interactive and not (options.json or options.rates):
@@ -49,15 +65,58 @@ def run(options: argparse.Namespace) -> int:
     return show_live(source.frames(watch), lambda frame, seen: _draw(frame, options, seen, height=seen.height))
 
 
+def _settle_format(options: argparse.Namespace) -> None:
+    """One format out of two flags; metrics are what goes to a file."""
+    if options.json and options.format not in {None, "json"}:
+        raise UsageError(f"--json and --format {options.format} exclude each other.", "Leave one of them out.")
+    options.json = options.json or options.format == "json"
+    metrics = options.format in TEXT_FORMATS
+    if options.output is not None and not metrics:
+        raise UsageError("--output is for metrics.", "Add --format prometheus, or redirect the output with >.")
+    if metrics and options.watch is not None and options.output is None:
+        raise UsageError(
+            "Metrics on and on need a file to be written to.", "Name it with --output, or leave --watch out."
+        )
+
+
+def _write_metrics(options: argparse.Namespace) -> int:
+    """What can't be read is told to the scraper too: values of an earlier run must not pass for those of now."""
+    exposition = Exposition(options.format, options.output, command_config(options))
+    frames = _moments(options)
+    blind = False
+    while True:
+        try:
+            frame = next(frames, None)
+        except (DriverUnavailableError, AgentUnreachableError) as error:
+            exposition.write_failure(error)
+            raise
+        if frame is None:
+            return GpuwatchError.exit_code if blind else 0
+        exposition.write(frame)
+        blind = _is_blind(frame)
+
+
+def _moments(options: argparse.Namespace) -> Iterator[Frame]:
+    """One, or one after the other."""
+    source = open_source(options)
+    if options.watch is None:
+        yield source.frame(rates=options.rates)
+    else:
+        yield from source.frames(options.watch)
+
+
+def _is_blind(frame: Frame) -> bool:
+    """What an agent without a driver answers is shown, and is still no success; a node without GPUs was seen well."""
+    return frame.trouble is not None and frame.trouble.kind != "no_gpus" and not frame.gpus
+
+
 def _once(source: Source, options: argparse.Namespace, terminal: Terminal) -> int:
     frame = source.frame(rates=options.rates)
     if options.json:
         write_json(frame, indent=terminal.interactive)
     else:
         sys.stdout.write(_draw(frame, options, terminal))
-    # What an agent without a driver answers is shown, and is still no success; a node without GPUs was seen well.
-    blind = frame.trouble is not None and frame.trouble.kind != "no_gpus" and not frame.gpus
-    return GpuwatchError.exit_code if blind else 0
+    return GpuwatchError.exit_code if _is_blind(frame) else 0
 
 
 def _draw(frame: Frame, options: argparse.Namespace, terminal: Terminal, height: int = 0) -> str:

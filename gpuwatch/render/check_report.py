@@ -11,6 +11,7 @@ from gpuwatch.render.ansi import Line, Span, to_text
 from gpuwatch.render.header import boards_in_words
 from gpuwatch.render.text import SIGNS, clean, cut, to_ascii, wrap
 from gpuwatch.render.units import index_list, span_of_time
+from gpuwatch_agent.detectors.words import gib
 from gpuwatch_agent.model.frame import SCHEMA, Trouble
 
 WORDS = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
@@ -56,7 +57,7 @@ def headline_of(report: CheckReport) -> str:
         return cut(head + _plain(report.trouble.message), LONGEST_HEADLINE)
     count = len(report.gpus)
     gpus = f"{count} GPU{'' if count == 1 else 's'}"
-    watched = span_of_time(report.watched_s)
+    watched = span_of_time(round(report.watched_s))
     if not report.findings:
         boards = _plain(boards_in_words(report.gpus))
         return cut(
@@ -116,12 +117,23 @@ def _paragraph(label: str, text: str, width: int, style: str = "") -> list[Line]
 
 
 def _evidence(evidence: Mapping[str, float | int | str | None]) -> str:
-    return ", ".join(f"{name} {_value(value)}" for name, value in evidence.items() if value is not None)
+    return ", ".join(f"{_name(name)} {_value(name, value)}" for name, value in evidence.items() if value is not None)
 
 
-def _value(value: float | str) -> str:
+def _name(name: str) -> str:
+    """Without the unit that the value carries here."""
+    return name.removesuffix("_bytes")
+
+
+def _value(name: str, value: float | str) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_bytes"):
+        return gib(value)
+    if name.endswith("pid"):
+        return str(value)  # a name that is written in digits
     return f"{value:,.4g}" if value % 1 and abs(value) < 10000 else f"{value:,.0f}"
 
 

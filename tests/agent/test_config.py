@@ -1,9 +1,14 @@
+import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpuwatch_agent.config import Config, load_config
+from gpuwatch_agent.detectors.base import Detector
+from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.model.errors import UsageError
 from gpuwatch_agent.settings import all_settings, describe_settings
 
@@ -87,6 +92,46 @@ def test_thresholds_that_contradict_each_other_are_named(file: Path) -> None:
     assert "[findings.thermal_throttle]: warning_loss (0.3) is above critical_loss (0.25)." in text
     assert "[findings.high_temperature]: margin_c (10) is above margin_to_clear_c (8)." in text
     assert "[findings.power_brake]: least_share (0.01) is above critical_share (0.005)." in text
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.kind)
+def test_every_pair_that_can_contradict_itself_is_refused(file: Path, detector: Detector[Any]) -> None:
+    """Of each kind: a lower step set above the next is named with both values, and nothing is started."""
+    settings = detector.settings()
+    for low, high in detector.settings.ascending:
+        above = getattr(settings, high) * 1.5
+        within = type(getattr(settings, low))(above)
+        file.write_text(f"[findings.{detector.kind}]\n{low} = {within}\n")
+        sentence = f"[findings.{detector.kind}]: {low} ({within:g}) is above {high} ({getattr(settings, high):g})."
+        assert sentence in complaint(file)
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.kind)
+def test_no_pair_of_steps_is_forgotten(detector: Detector[Any]) -> None:
+    """Settings whose names tell steps of one thing, or where it begins and ends, are declared in their order."""
+    # How long it takes to raise and to clear are of every kind and go together in any order.
+    names = [name for name in detector.settings.__struct_fields__ if name not in {"raise_after_s", "clear_after_s"}]
+    steps = {
+        frozenset((name, other))
+        for name, other in itertools.combinations(names, 2)
+        if _without_step(name) == _without_step(other) or other == f"{name.removesuffix('_c')}_to_clear_c"
+    }
+    assert steps <= _joined(detector.settings.ascending)
+
+
+def _without_step(name: str) -> str:
+    """`crc_critical_per_min` is a step of `crc_per_min`, and `least_share` one of `critical_share`."""
+    steps = ("info", "warning", "critical", "least", "most", "min", "max", "raise", "clear")
+    words = name.split("_")
+    return "_".join(
+        word for place, word in enumerate(words) if word not in steps or words[place - 1 : place] == ["per"]
+    )
+
+
+def _joined(pairs: Sequence[tuple[str, str]]) -> set[frozenset[str]]:
+    """All that is in order because of these, also by way of a third."""
+    joined = {frozenset(pair) for pair in pairs}
+    return joined | {one ^ other for one in joined for other in joined if len(one ^ other) == 2}
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:9489", "[::1]:1", "node07:65535", "0.0.0.0:0"])

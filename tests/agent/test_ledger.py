@@ -97,7 +97,8 @@ def test_before_the_first_sample_there_are_no_rows_but_the_trouble() -> None:
     """No driver at all: an empty list and a sentence, not an invented GPU."""
     ledger, _ = make()
     aged = ledger.aged(Trouble(kind="k", message="No driver.", action="Install it."), "node07")
-    assert (aged.node, aged.gpus) == ("node07", [])
+    assert (aged.node, aged.gpus, aged.simulated) == ("node07", [], False)
+    assert ledger.aged(None, "node07", simulated=True).simulated
 
 
 def test_xids_are_counted_per_code_on_the_gpu_they_name() -> None:

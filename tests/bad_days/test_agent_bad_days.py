@@ -135,13 +135,17 @@ def test_a_driver_upgraded_underneath_is_named_and_then_read_again(agent: Runnin
 def test_a_driver_that_goes_away_leaves_old_values_marked_and_a_sentence(
     agent: RunningAgent, fake_node: FakeNode
 ) -> None:
-    """Unloaded under us: rows stale, the trouble in words, /readyz still says what is known; loaded again: fresh."""
+    """Unloaded under us: rows stale, the trouble in words, one finding that names them all; loaded again: fresh."""
     fake_node.scenario.fail("nvmlDevice*", 9).fail_init(9).save()
     frame = agent.frame_where(lambda frame: frame.trouble is not None and all(g.state == "stale" for g in frame.gpus))
     assert frame.trouble is not None
     assert frame.trouble.kind == "driver_not_loaded"
     assert "modprobe nvidia" in frame.trouble.action
     assert len(frame.gpus) == 8
+    frame = agent.frame_where(lambda frame: bool(frame.findings))
+    assert [(one.kind, one.severity, one.gpus) for one in frame.findings] == [("gpu_lost", "critical", list(range(8)))]
+    (event,) = agent.get("/v1/findings?kind=gpu_lost").json()["events"]
+    assert (event["event"], event["finding"]["cause"]) == ("raised", frame.trouble.message if frame.trouble else "")
     answers(agent)
     fake_node.scenario.heal().save()
     agent.frame_where(all_fresh())

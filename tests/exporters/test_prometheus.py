@@ -1,27 +1,21 @@
 """`/metrics` as a scraper reads it."""
 
-import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from msgspec import structs
-from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from gpuwatch_agent.model.frame import Frame, Trouble
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.metrics import GPU_SPECS, HOST_SPECS
-from gpuwatch_exporters.prometheus import render
-from support.metrics_document import describe_metrics, unit_of
+from gpuwatch_exporters.prometheus.render import render
+from support.metrics_document import unit_of
+from support.metrics_frames import OPENMETRICS, families, openmetrics_families, samples_of, text_of
 from support.sample_frames import sample_cost, sample_frame
 from support.simulated_node import read_simulated
 
-GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 STALE, LOST = 3, 6
 WITHOUT_VALUES = {"gpuwatch_gpu_info", "gpuwatch_gpu_state", "gpuwatch_gpu_reading_age_seconds"}
 
@@ -35,27 +29,6 @@ def frame() -> Frame:
     return structs.replace(read, gpus=gpus, host=sample_frame().host, agent=sample_cost())
 
 
-def text_of(frame: Frame, accept: str = "") -> str:
-    return render(frame, accept)[0].decode()
-
-
-def families(frame: Frame) -> dict[str, Metric]:
-    """By name, as the parser of the client library understands the text."""
-    return {family.name: family for family in read_text(text_of(frame))}
-
-
-def openmetrics_of(frame: Frame) -> list[Metric]:
-    """What the strict parser makes of the other format."""
-    return list(read_openmetrics(text_of(frame, OPENMETRICS)))  # type: ignore[no-untyped-call]  # the library left this one out
-
-
-def samples_of(found: Iterable[Metric]) -> dict[object, float]:
-    """Values by name and labels."""
-    return {
-        (sample.name, *sorted(sample.labels.items())): sample.value for family in found for sample in family.samples
-    }
-
-
 def series_of(frame: Frame, gpu: int) -> set[str]:
     """The families that have a sample for this GPU."""
     return {
@@ -64,35 +37,6 @@ def series_of(frame: Frame, gpu: int) -> set[str]:
         for sample in family.samples
         if sample.labels.get("gpu") == str(gpu)
     }
-
-
-def rounded(text: str) -> str:
-    """Values to six digits: the last ones of a simulated sensor depend on the system's mathematics."""
-    return re.sub(r"(?m)^([^#].* )(\S+)$", lambda line: f"{line[1]}{float(line[2]):.6g}", text)
-
-
-@pytest.mark.golden
-def test_the_whole_output_is_the_golden_file(frame: Frame) -> None:
-    """Names, help, types, labels, order and values are those that were looked at."""
-    text = rounded(text_of(frame))
-    if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
-        GOLDEN.write_text(text, encoding="utf-8")
-    assert text == GOLDEN.read_text(encoding="utf-8"), "if that is meant, run `make golden` and look at it"
-
-
-@pytest.mark.golden
-def test_the_documentation_is_in_step() -> None:
-    """docs/metrics.md is what the declarations and the exporter say."""
-    if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
-        DOCUMENT.write_text(describe_metrics(), encoding="utf-8")
-    assert DOCUMENT.read_text(encoding="utf-8") == describe_metrics(), "`make golden` writes it"
-
-
-def test_both_formats_are_read_back_alike(frame: Frame) -> None:
-    """The client library's parsers, the strict one too, find the same samples in both."""
-    plain, strict = samples_of(read_text(text_of(frame))), samples_of(openmetrics_of(frame))
-    assert len(plain) > 100
-    assert plain == strict
 
 
 def test_the_format_is_the_one_that_was_asked_for(frame: Frame) -> None:
@@ -190,7 +134,7 @@ def test_a_node_without_driver_is_still_told(frame: Frame) -> None:
     found = families(blind)
     assert found["gpuwatch_driver_usable"].samples[0].value == 0
     assert found["gpuwatch_frame_timestamp_seconds"].samples[0].value == frame.taken_at
-    assert samples_of(openmetrics_of(blind)) == samples_of(found.values())
+    assert samples_of(openmetrics_families(text_of(blind, OPENMETRICS))) == samples_of(found.values())
 
 
 def test_names_that_play_tricks_are_escaped(frame: Frame) -> None:

@@ -70,7 +70,8 @@ class Receiver:
                     return
                 data += chunk
             head, _, body = data.partition(b"\r\n\r\n")
-            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            lines = head.lower().split(b"\r\n")
+            length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
             while len(body) < length:
                 body += client.recv(65536)
             with self._heard:

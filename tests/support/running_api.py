@@ -74,14 +74,19 @@ LOCAL = ApiSettings(address=Address(host="127.0.0.1", port=0))
 
 @asynccontextmanager
 async def running_api(
-    settings: ApiSettings = LOCAL, *, mounts: Sequence[tuple[str, ASGIApp]] = (), frames: int = 1, topology: bool = True
+    settings: ApiSettings = LOCAL,
+    *,
+    mounts: Sequence[tuple[str, ASGIApp]] = (),
+    on_hub: Callable[[FrameHub], Sequence[tuple[str, ASGIApp]]] = lambda _: (),
+    frames: int = 1,
+    topology: bool = True,
 ) -> AsyncIterator[RunningApi]:
-    """Serve on a free port; whatever happens, the server has ended at the end."""
+    """Serve on a free port; whatever happens, the server has ended at the end. `on_hub` makes mounts that read frames."""
     clock = Clock()
     hub, history = FrameHub(clock), History()
     events: list[FindingEvent] = []
     wiring = sample_topology() if topology else None
-    app = create_app(hub, history, lambda: wiring, settings, mounts, finding_events=lambda: events)
+    app = create_app(hub, history, lambda: wiring, settings, [*mounts, *on_hub(hub)], finding_events=lambda: events)
     # Tests of manners off loopback keep their settings and still listen on loopback only.
     server = Server(app, structs.replace(settings, address=LOCAL.address))
     server.bind()

@@ -93,6 +93,7 @@ def sample_gpu(index: int, tick: int = 0, processes: int = 4) -> Gpu:
         throttle_seconds=dict.fromkeys(THROTTLE_REASONS, 0.5 + tick),
         sm_activity_pct=81.5,
         sm_occupancy_pct=33.0,
+        engine_activity_pct=99.0,
         tensor_activity_pct=44.0,
         dram_activity_pct=51.0,
         pcie=Pcie(gen=5, gen_max=5, width=16, width_max=16, tx_bytes_per_s=1e9, rx_bytes_per_s=2e9, replays=3),

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import os
+import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,11 @@ class SupervisedSampler:
         assert self.supervisor.pid is not None
         return self.supervisor.pid
 
+    async def all_ended(self, within_s: float) -> None:
+        """Every sampler is gone, and the loop has heard it: one that closes before that leaves transports to nobody."""
+        await self.until(lambda: samplers_alive() == set(), within_s)
+        await asyncio.gather(*(child.end() for child in self.supervisor._children))
+
     async def ended(self, pid: int) -> None:
         await self.until(lambda: pid not in samplers_alive())
 
@@ -78,8 +84,33 @@ async def supervised(sampling: SamplingSection = QUICK) -> AsyncIterator[Supervi
             await running
 
 
+_others: set[int] = set()
+"""Children of this process that were there before the test."""
+
+
+@contextlib.contextmanager
+def own_children() -> Iterator[None]:
+    """Inside, `samplers_alive` knows only what was started here; what is left of it at the end is killed and reaped.
+
+    A test that fails leaves samplers behind, and the next must neither count them nor share the processor with them.
+    """
+    _others.update(_children())
+    try:
+        yield
+    finally:
+        for pid in samplers_alive():
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        _others.clear()
+
+
 def samplers_alive() -> set[int]:
-    """Children of this process that have not ended, zombies among them."""
+    """Samplers of this test that have not ended, zombies among them."""
+    return _children() - _others
+
+
+def _children() -> set[int]:
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):

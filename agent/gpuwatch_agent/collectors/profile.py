@@ -3,7 +3,13 @@ from typing import ClassVar
 from gpuwatch_agent.collectors.base import Collected, as_read
 from gpuwatch_agent.hardware.base import Device, Tier
 
-_ACTIVITIES = ("sm_activity_pct", "sm_occupancy_pct", "tensor_activity_pct", "dram_activity_pct")
+_ACTIVITIES = (
+    "engine_activity_pct",
+    "sm_activity_pct",
+    "sm_occupancy_pct",
+    "tensor_activity_pct",
+    "dram_activity_pct",
+)
 _TRAFFIC = {"pcie_tx_bytes_per_s": "pcie.tx_bytes_per_s", "pcie_rx_bytes_per_s": "pcie.rx_bytes_per_s"}
 
 

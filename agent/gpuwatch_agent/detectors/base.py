@@ -22,13 +22,34 @@ class DetectorSettings(Struct, frozen=True, kw_only=True):
     clear_after_s: Annotated[
         float, Meta(description="How long it must look right before the finding is dropped.", ge=0, le=86400)
     ] = 30.0
+    unseen_s: Annotated[
+        float,
+        Meta(
+            description="So many seconds it may go unseen, as where readings drop out, before its time starts afresh; each "
+            "second in which it was seen wins a quarter of one back.",
+            ge=0,
+            le=86400,
+        ),
+    ] = 5.0
     boot_grace_s: Annotated[
         float, Meta(description="After the machine's start nothing of this kind is said for so long.", ge=0, le=86400)
     ] = 0.0
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of settings of which the first may not be above the second."""
+
     def contradictions(self) -> list[str]:
         """Which settings can't hold together, as `warning_loss (0.3) is above critical_loss (0.25)`."""
-        return []
+        pairs = [(low, high, getattr(self, low), getattr(self, high)) for low, high in self.ascending]
+        return [
+            f"{low} ({lesser:g}) is above {high} ({greater:g})"
+            for low, high, lesser, greater in pairs
+            if lesser > greater
+        ]
+
+    def least_watch_s(self) -> float:
+        """How long somebody who knows nothing of the past must watch before such a finding can be made; 0 for any time."""
+        return 0.0
 
 
 class Suspicion(Struct, frozen=True, kw_only=True):

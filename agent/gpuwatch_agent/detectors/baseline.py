@@ -5,7 +5,7 @@ all goes well does. The baseline is looked up once a minute from the hour's hist
 that a fault does not become its own yardstick.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -16,7 +16,9 @@ BUSY_PCT = 50.0
 # The upper part of what it did while busy: a fault only ever pulls down.
 _QUANTILE = 0.75
 _LEAVE_OUT_S = 60
-_LEAST_BUSY_S = 60
+_LEAST_BUSY_S = 45
+# Of those so many with a value: readings drop out now and then.
+_LEAST_VALUES = 30
 _METRICS: tuple[str, ...] = (
     "power_w",
     "sm_clock_mhz",
@@ -40,25 +42,35 @@ class BusyBaseline(Struct, frozen=True, kw_only=True):
     dram_activity_pct: float | None = None
 
 
-def busy_baseline(history: History, uuid: str, seconds: float = 3600) -> BusyBaseline | None:
-    """The yardstick from the last hour, `None` where the GPU has not worked for a minute yet."""
-    busy = history.recent(uuid, "utilization_pct", seconds)
-    if len(busy) <= _LEAVE_OUT_S:
-        return None
-    kept = range(len(busy) - _LEAVE_OUT_S)
-    places = [place for place in kept if busy[place] >= BUSY_PCT]
+def busy_baselines(
+    history: History, uuids: Sequence[str], seconds: float = 3600, left_out: Sequence[tuple[float, float]] = ()
+) -> dict[str, BusyBaseline]:
+    """The yardsticks of GPUs that work together, from the same seconds of the last hour; none where they hardly worked.
+
+    Yardsticks from different seconds would make a change of load look like a change of one rank. `left_out` are stretches
+    of trouble, from so many seconds ago to so many.
+    """
+    loads = {uuid: history.recent(uuid, "utilization_pct", seconds) for uuid in uuids}
+    known = [uuid for uuid in uuids if len(loads[uuid]) > _LEAVE_OUT_S]
+    places = _busy_places([loads[uuid] for uuid in known])
+    if left_out and known:
+        newest = len(loads[known[0]]) - 1
+        places = [place for place in places if not any(since >= newest - place >= until for since, until in left_out)]
     if len(places) < _LEAST_BUSY_S:
-        return None
-    found = [_quantile(history.recent(uuid, name, seconds), places) for name in _METRICS]
-    return BusyBaseline(
-        busy_s=len(places),
-        power_w=found[0],
-        sm_clock_mhz=found[1],
-        nvlink_bytes_per_s=found[2],
-        sm_activity_pct=found[3],
-        dram_activity_pct=found[4],
-        pcie_bytes_per_s=found[5],
-    )
+        return {}
+    found = [_quantiles({uuid: history.recent(uuid, name, seconds) for uuid in known}, places) for name in _METRICS]
+    return {
+        uuid: BusyBaseline(
+            busy_s=len(places),
+            power_w=found[0].get(uuid),
+            sm_clock_mhz=found[1].get(uuid),
+            nvlink_bytes_per_s=found[2].get(uuid),
+            sm_activity_pct=found[3].get(uuid),
+            dram_activity_pct=found[4].get(uuid),
+            pcie_bytes_per_s=found[5].get(uuid),
+        )
+        for uuid in known
+    }
 
 
 def job_age_s(gpu: Gpu, wall: float) -> float:
@@ -67,10 +79,33 @@ def job_age_s(gpu: Gpu, wall: float) -> float:
     return max(1.0, wall - max(started)) if started else 3600.0
 
 
-def _quantile(values: Sequence[float], places: Sequence[int]) -> float | None:
-    if not values:
-        return None
-    present = sorted(value for place in places if (value := values[place]) == value)  # NaN is not equal to itself
-    if len(present) < _LEAST_BUSY_S:
-        return None
-    return present[min(len(present) - 1, int(_QUANTILE * len(present)))]
+def _busy_places(loads: Sequence[Sequence[float]]) -> list[int]:
+    """The seconds, but for the newest, in which all that were read were busy."""
+    rows = zip(*(load[:-_LEAVE_OUT_S] for load in loads), strict=True)
+    return [place for place, row in enumerate(rows) if _all_busy(row)]
+
+
+def _all_busy(row: Sequence[float]) -> bool:
+    if min(row) >= BUSY_PCT:
+        total = sum(row)
+        if total == total:  # noqa: PLR0124  # NaN is what differs from itself
+            return True
+    present = [value for value in row if value == value]  # noqa: PLR0124  # likewise
+    return 2 * len(present) >= len(row) and bool(present) and min(present) >= BUSY_PCT
+
+
+def _quantiles(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dict[str, float]:
+    """Each GPU's upper value over the seconds in which all have one; who has hardly any does not count."""
+    chosen = {uuid: [column[place] for place in places] for uuid, column in columns.items() if column}
+    full = {uuid: values for uuid, values in chosen.items() if 2 * _count(values) >= len(places)}
+    if not full:
+        return {}
+    rows = [row for row in zip(*full.values(), strict=True) if (total := sum(row)) == total]
+    if len(rows) < _LEAST_VALUES:
+        return {}
+    at = min(len(rows) - 1, int(_QUANTILE * len(rows)))
+    return {uuid: sorted(values)[at] for uuid, values in zip(full, zip(*rows, strict=True), strict=True)}
+
+
+def _count(values: Sequence[float]) -> int:
+    return sum(value == value for value in values)  # noqa: PLR0124

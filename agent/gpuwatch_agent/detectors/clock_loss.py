@@ -112,13 +112,6 @@ def severity_of(loss: ClockLoss | None, warning_loss: float, critical_loss: floa
     return "critical" if loss.part >= critical_loss else "warning"
 
 
-def loss_contradiction(warning_loss: float, critical_loss: float) -> list[str]:
-    """Whether a warning would need a greater loss than a critical finding."""
-    if warning_loss <= critical_loss:
-        return []
-    return [f"warning_loss ({warning_loss:g}) is above critical_loss ({critical_loss:g})"]
-
-
 def told(loss: ClockLoss | None) -> dict[str, float | int | str | None]:
     """The loss as evidence."""
     if loss is None:

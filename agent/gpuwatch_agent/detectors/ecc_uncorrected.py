@@ -91,10 +91,11 @@ def _not_reset_since(view: GpuView, errors: int) -> Suspicion:
     """These counters begin anew with each reset: a count here means that the repair has not been completed."""
     return Suspicion(
         key=f"{view.uuid}/before",
-        severity="info",
+        severity="warning",
         gpus=[view.index],
-        summary=f"{view.label} had {counted(errors, 'uncorrected memory error')} before gpuwatch looked, and no reset since.",
-        cause="The count begins anew with each reset, so the errors came after the last one.",
+        summary=f"{view.label} has had {counted(errors, 'memory error')} that could not be corrected since its last reset: "
+        "they came before gpuwatch looked.",
+        cause="The count begins anew with each reset, and the bad place in its memory is replaced only by one.",
         evidence={
             "uncorrected_since_reset": errors,
             "uncorrected_ever": view.gpu.ecc.uncorrected if view.gpu.ecc else None,
@@ -116,9 +117,9 @@ def _storm(view: GpuView, limit: int, is_raised: bool) -> Suspicion | None:
         key=f"{view.uuid}/corrected",
         severity="warning",
         gpus=[view.index],
-        summary=f"{view.label} corrects {errors:,} memory errors a minute (limit {limit:,}): it slows down, and "
-        "uncorrected ones may follow.",
-        cause="storm of corrected errors",
+        summary=f"{view.label} corrected {errors:,} memory errors within a minute (limit {limit:,}): it slows down, and "
+        "errors that can't be corrected may follow.",
+        cause="Bits flip in its memory again and again; so far all of them were mended.",
         evidence={"corrected_per_min": errors, "limit_per_min": limit},
         action="Move its job when you can and reset it, so that the bad row is replaced; exchange the board if the storm "
         "comes back.",

@@ -9,25 +9,36 @@ from msgspec import Struct, structs
 
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.detectors.base import Detector, DetectorSettings, Suspicion
-from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baseline, job_age_s
+from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baselines, job_age_s
+from gpuwatch_agent.detectors.groups import groups_of
 from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.detectors.scores import imbalance_scores
 from gpuwatch_agent.detectors.tallies import Tallies
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.history import History
-from gpuwatch_agent.model.finding import Finding, FindingEvent
+from gpuwatch_agent.model.finding import Finding, FindingEvent, tells_the_same
 from gpuwatch_agent.model.frame import Frame
+from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.topology import Topology
 
 _BASELINES_EVERY_S = 60.0
+# Until a GPU has its first yardstick what it does can't be held against its past: that is worth asking more often.
+_FIRST_BASELINES_EVERY_S = 10.0
 _TOPOLOGY_EVERY_S = 60.0
+_YARDSTICK_S = 3600.0
 _EVENTS_KEPT = 1000
 # The series have one value a second: looking more often would see nothing new.
 _EVERY_S = 0.9
 # Between two looks this long nobody knows what was: suspicions start afresh.
 _LONGEST_GAP_S = 30.0
+# What is said was seen for most of its time: each second unseen takes four seen ones to make up for.
+_WON_BACK = 0.25
 _LIMPING = frozenset({"tp_imbalance", "tp_stalled"})
 _SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
+# Where looks are meant to be far apart, so many of them are the longest gap.
+_LONGEST_GAP_LOOKS = 2.5
+# However eager a kind is to be said, its words are not told anew more often than this.
+_LEAST_BETWEEN_WORDS_S = 10.0
 
 
 class _Case(Struct):
@@ -39,8 +50,14 @@ class _Case(Struct):
     suspicion: Suspicion
     severe_at: float
     """When it was last as severe as it is said to be."""
+    told: Suspicion | None = None
+    """As the last event tells it."""
+    differs_since: float | None = None
+    """Since when it has named other GPUs or another cause than that."""
     raised_at: float | None = None
     raised_wall: float | None = None
+    unseen_s: float = 0.0
+    """Before it is said: for how long it was not seen, less what it has won back since."""
 
 
 class Engine:
@@ -61,13 +78,18 @@ class Engine:
         self._history = history
         self._on_event = on_event
         self._declared = config.groups
+        self._longest_gap_s = max(_LONGEST_GAP_S, _LONGEST_GAP_LOOKS * config.sampling.interval_s)
         self._detectors = [(one, _settings_for(one, config)) for one in detectors]
         self._cases: dict[tuple[str, str], _Case] = {}
         self._tallies = Tallies()
         self._baselines: dict[str, BusyBaseline] = {}
         self._baselines_at: float | None = None
+        self._first_baselines_at = 0.0
+        self._limped: list[tuple[float, float]] = []
+        """Stretches of the last hour in which a group limped, from its first suspicion on."""
         self._started_at: float | None = None
         self._judged_at: float | None = None
+        self._since_last_s = 0.0
         self._scores: dict[str, float] = {}
         self._said: list[Finding] = []
         self.events: deque[FindingEvent] = deque(maxlen=_EVENTS_KEPT)
@@ -81,8 +103,9 @@ class Engine:
             return self._attach(frame)
         if self._started_at is None:
             self._started_at = now
-        if self._judged_at is not None and now - self._judged_at > _LONGEST_GAP_S:
+        if self._judged_at is not None and now - self._judged_at > self._longest_gap_s:
             self._forget_suspicions()
+        self._since_last_s = now - self._judged_at if self._judged_at is not None else 0.0
         self._judged_at = now
         window = self._window(frame, now)
         for detector, settings in self._detectors:
@@ -101,10 +124,7 @@ class Engine:
         return structs.replace(frame, gpus=gpus, findings=self._said)
 
     def _window(self, frame: Frame, now: float) -> Window:
-        if self._baselines_at is None or now - self._baselines_at >= _BASELINES_EVERY_S:
-            self._baselines_at = now
-            if not self._holds_back():
-                self._take_baselines(frame)
+        self._refresh_baselines(frame, now)
         return Window(
             frame,
             self._history,
@@ -127,17 +147,29 @@ class Engine:
 
         A little more or less than the siblings may be how the board is: its own past shall show it, so that is taken.
         """
-        return any(
-            of in _LIMPING and case.raised_at is not None and case.suspicion.severity != "info"
-            for (of, _), case in self._cases.items()
-        )
+        return any(_limps(kind, case) for (kind, _), case in self._cases.items())
 
-    def _take_baselines(self, frame: Frame) -> None:
-        found = {
-            gpu.uuid: busy_baseline(self._history, gpu.uuid, min(3600.0, job_age_s(gpu, frame.taken_at)))
-            for gpu in frame.gpus
-        }
-        self._baselines = {uuid: baseline for uuid, baseline in found.items() if baseline is not None}
+    def _refresh_baselines(self, frame: Frame, now: float) -> None:
+        """All of them once a minute, those that are missing more often."""
+        due = self._baselines_at is None or now - self._baselines_at >= _BASELINES_EVERY_S
+        missing = [gpu for gpu in frame.gpus if gpu.uuid not in self._baselines]
+        if not due and not (missing and now - self._first_baselines_at >= _FIRST_BASELINES_EVERY_S):
+            return
+        self._first_baselines_at = now
+        if due:
+            self._baselines_at = now
+        self._limped = [(since, until) for since, until in self._limped if now - until < _YARDSTICK_S]
+        if self._holds_back():
+            return
+        left_out = [(now - since, now - until) for since, until in self._limped]
+        wanted = {gpu.uuid for gpu in (frame.gpus if due else missing)}
+        # Where trouble leaves too little of the hour, what was known before it is the better yardstick.
+        found: dict[str, BusyBaseline] = {} if due and not left_out else dict(self._baselines)
+        for together in _working_together(frame, self._declared):
+            if any(gpu.uuid in wanted for gpu in together):
+                lasting = min(_YARDSTICK_S, *(job_age_s(gpu, frame.taken_at) for gpu in together))
+                found |= busy_baselines(self._history, [gpu.uuid for gpu in together], lasting, left_out)
+        self._baselines = found
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
         kind = detector.kind
@@ -155,7 +187,7 @@ class Engine:
                 self._suspect(kind, settings, suspicion, window, now)
         for (of, key), case in list(self._cases.items()):
             if of == kind and case.last_at < now:
-                self._relax((kind, key), case, settings.clear_after_s, window)
+                self._relax((kind, key), case, settings, window)
 
     def _suspect(self, kind: str, settings: DetectorSettings, suspicion: Suspicion, window: Window, now: float) -> None:
         case = self._cases.get((kind, suspicion.key))
@@ -163,13 +195,15 @@ class Engine:
             case = _Case(first_at=now, first_wall=window.wall, last_at=now, suspicion=suspicion, severe_at=now)
             self._cases[kind, suspicion.key] = case
         before = case.suspicion
+        case.unseen_s = max(0.0, case.unseen_s - _WON_BACK * self._since_last_s)
         case.last_at, case.suspicion = now, self._steadied(case, suspicion, settings, now)
         lasted = now - case.first_at
         if case.raised_at is None:
-            if suspicion.certain or lasted >= settings.raise_after_s:
+            # Seconds without it do not count, so that a few sightings are not made much of by the gaps between them.
+            if suspicion.certain or lasted - case.unseen_s >= settings.raise_after_s:
                 case.raised_at, case.raised_wall = now, window.wall
                 self._tell("raised", kind, case, window.wall)
-        elif case.suspicion.severity != before.severity:
+        elif case.suspicion.severity != before.severity or _reads_otherwise(case, settings, now):
             self._tell("changed", kind, case, window.wall)
 
     def _steadied(self, case: _Case, suspicion: Suspicion, settings: DetectorSettings, now: float) -> Suspicion:
@@ -181,13 +215,19 @@ class Engine:
         case.severe_at = now
         return suspicion
 
-    def _relax(self, of: tuple[str, str], case: _Case, clear_after_s: float, window: Window) -> None:
-        """Nothing of it was seen this time: an unsaid suspicion is dropped, a finding after a while."""
-        unseen_s = (self._judged_at or 0.0) - case.last_at
+    def _relax(self, of: tuple[str, str], case: _Case, settings: DetectorSettings, window: Window) -> None:
+        """Nothing of it was seen this time: what flickers is never said, and what was said is dropped after a while.
+
+        A reading that did not come is no proof that all is well, so a suspicion outlives a few seconds without one.
+        """
         if case.raised_at is None:
+            case.unseen_s += self._since_last_s
+            if case.unseen_s > settings.unseen_s:
+                del self._cases[of]
+        elif (self._judged_at or 0.0) - case.last_at >= settings.clear_after_s:
             del self._cases[of]
-        elif unseen_s >= clear_after_s:
-            del self._cases[of]
+            if _limps(of[0], case):
+                self._limped.append((case.first_at, self._judged_at or case.last_at))
             self._tell("cleared", of[0], case, window.wall)
 
     def _forget_suspicions(self) -> None:
@@ -199,9 +239,21 @@ class Engine:
         return [_finding(kind, case) for kind, case in said]
 
     def _tell(self, what: str, kind: str, case: _Case, wall: float) -> None:
+        case.told, case.differs_since = case.suspicion, None
         event = FindingEvent(event=what, at=wall, finding=_finding(kind, case))  # type: ignore[arg-type]  # one of three words
         self.events.append(event)
         self._on_event(event)
+
+
+def _limps(kind: str, case: _Case) -> bool:
+    return kind in _LIMPING and case.raised_at is not None and case.suspicion.severity != "info"
+
+
+def _working_together(frame: Frame, declared: Mapping[str, Sequence[int]]) -> list[list[Gpu]]:
+    """The members of each group, and every other GPU by itself."""
+    by_uuid = {gpu.uuid: gpu for gpu in frame.gpus}
+    groups = [[by_uuid.pop(uuid) for uuid in one.uuids if uuid in by_uuid] for one in groups_of(frame.gpus, declared)]
+    return [members for members in groups if members] + [[gpu] for gpu in by_uuid.values()]
 
 
 def _finding(kind: str, case: _Case) -> Finding:
@@ -223,3 +275,13 @@ def _finding(kind: str, case: _Case) -> Finding:
 def _settings_for(detector: Detector[Any], config: Config) -> DetectorSettings:
     given: Mapping[str, object] = config.findings.get(detector.kind, {})
     return msgspec.convert(given, detector.settings)
+
+
+def _reads_otherwise(case: _Case, settings: DetectorSettings, now: float) -> bool:
+    """Whether it has named other GPUs or another cause than was told, for as long as a finding must last to be said."""
+    if case.told is None or tells_the_same(case.suspicion, case.told):
+        case.differs_since = None
+        return False
+    if case.differs_since is None:
+        case.differs_since = now
+    return now - case.differs_since >= max(settings.raise_after_s, _LEAST_BETWEEN_WORDS_S)

@@ -7,6 +7,8 @@ from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.process import Process
 
 _NUMBERS = re.compile(r"\d+")
+# Less than this is a program that waits, as a notebook does.
+_IDLE_SM_PCT = 3.0
 
 
 def foreign_processes(window: Window, group: Group) -> dict[str, list[Process]]:
@@ -19,6 +21,22 @@ def foreign_processes(window: Window, group: Group) -> dict[str, list[Process]]:
         window.memo[key] = _foreign_processes(window.members(group), group)
     found = window.memo[key]
     return found if isinstance(found, dict) else {}
+
+
+def computing_strangers(window: Window, group: Group) -> dict[str, list[Process]]:
+    """By UUID: those of them that may take work from the group; a desktop that nobody has seen computing does not."""
+    found = {}
+    for uuid, processes in foreign_processes(window, group).items():
+        able = [one for one in processes if one.kind != "graphics" or one.sm_pct is not None]
+        share = sm_share(able)
+        if able and (share is None or share >= _IDLE_SM_PCT):
+            found[uuid] = able
+    return found
+
+
+def worst_of(processes: list[Process]) -> Process:
+    """The one that takes most, as far as anybody knows."""
+    return max(processes, key=lambda one: (one.sm_pct or 0.0, one.memory_bytes or 0))
 
 
 def _foreign_processes(views: list[GpuView], group: Group) -> dict[str, list[Process]]:

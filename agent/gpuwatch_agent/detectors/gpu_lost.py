@@ -3,17 +3,20 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
+from gpuwatch_agent.detectors.driver_trouble import driver_trouble
 from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.errors import GpuLostError, GpuNeedsResetError
+from gpuwatch_agent.model.frame import Trouble
 
 _OFF_THE_BUS = 79
+_WHOLE_DRIVER = "driver"
 _WANTS_RESET = GpuNeedsResetError().message
 # The row's sentence says what to do as well; a finding has a place of its own for that.
 _ADVICE = (GpuLostError().action, GpuNeedsResetError().action)
 
 
 class GpuLostSettings(DetectorSettings, frozen=True, kw_only=True):
-    """A GPU that has fallen off the bus, can't be opened, or is no longer listed by the driver."""
+    """A GPU that has fallen off the bus, can't be opened or is no longer listed by the driver, or all of them with the driver."""
 
     raise_after_s: Annotated[
         float, Meta(description="How long it must look wrong before it is said.", ge=0, le=86400)
@@ -30,7 +33,25 @@ class GpuLostDetector:
     settings: ClassVar[type[DetectorSettings]] = GpuLostSettings
 
     def detect(self, window: Window, settings: GpuLostSettings, raised: frozenset[str]) -> list[Suspicion]:  # noqa: ARG002  # a state has no threshold
+        trouble = driver_trouble(window)
+        if trouble is not None:
+            return [_all_of_them(window, trouble)]
         return [_suspicion(view) for view in window.gpus if view.gpu.state == "lost"]
+
+
+def _all_of_them(window: Window, trouble: Trouble) -> Suspicion:
+    """One finding, for then it is not the GPUs."""
+    count = len(window.gpus)
+    none = f"None of the {count} GPUs" if count > 1 else "No GPU"
+    return Suspicion(
+        key=_WHOLE_DRIVER,
+        severity="critical",
+        gpus=sorted(view.index for view in window.gpus),
+        summary=f"{none} of this node can be reached: the NVIDIA driver as a whole can't be used.",
+        cause=trouble.message,
+        evidence={"trouble": trouble.kind, "gpus_before": count},
+        action=trouble.action,
+    )
 
 
 def _suspicion(view: GpuView) -> Suspicion:
@@ -38,7 +59,7 @@ def _suspicion(view: GpuView) -> Suspicion:
     if resettable:
         summary = f"{view.label} can't be used: the driver wants it reset before it says or runs anything more."
         action = (
-            "Stop what runs on it, then `sudo nvidia-smi --gpu-reset -i N`; if that is refused, drain the node and reboot. "
+            f"Stop what runs on it, then `sudo nvidia-smi --gpu-reset -i {view.index}`; if that is refused, drain the node and reboot. "
             "No need to open the machine."
         )
     else:

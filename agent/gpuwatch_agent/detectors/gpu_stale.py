@@ -3,6 +3,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
+from gpuwatch_agent.detectors.driver_trouble import driver_trouble
 from gpuwatch_agent.detectors.phrases import gpus_named
 from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.finding import Severity
@@ -31,6 +32,8 @@ class GpuStaleDetector:
     settings: ClassVar[type[DetectorSettings]] = GpuStaleSettings
 
     def detect(self, window: Window, settings: GpuStaleSettings, raised: frozenset[str]) -> list[Suspicion]:  # noqa: ARG002  # a state has no threshold
+        if driver_trouble(window) is not None:
+            return []  # said as gpu_lost, with all of them
         stale = [view for view in window.gpus if view.gpu.state == "stale"]
         reachable = [view for view in window.gpus if view.gpu.state != "lost"]
         if len(stale) > 1 and len(stale) == len(reachable):
@@ -56,7 +59,7 @@ def _one(view: GpuView, window: Window, settings: GpuStaleSettings) -> Suspicion
         summary=f"{view.label} has not answered for {silent_s:.0f} s: its values are old, and what runs on it may hang.",
         cause=view.gpu.problem,
         evidence={"silent_s": round(silent_s, 1)},
-        action="Look for Xids 119 and 120 in `dmesg`; if `nvidia-smi -i N` hangs too, drain the GPU and reset it, or "
+        action=f"Look for Xids 119 and 120 in `dmesg`; if `nvidia-smi -i {view.index}` hangs too, drain the GPU and reset it, or "
         "power-cycle the node.",
     )
 

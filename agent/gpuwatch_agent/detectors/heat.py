@@ -66,8 +66,14 @@ class HeatSource(Struct, frozen=True, kw_only=True, gc=False):
     action: str
 
 
-def heat_source(window: Window, view: GpuView) -> HeatSource:
-    """Its own fans, its memory, its slot, or the room: judged by what its siblings read."""
+ROOM_ACTION = (
+    "Check the room's cooling, the inlet temperature and the chassis fans (`ipmitool sdr type Fan`, "
+    "`ipmitool sdr type Temperature`); lower the power limits until the air is cold again."
+)
+
+
+def own_heat(view: GpuView) -> HeatSource | None:
+    """What its own readings say of the source: its fans, or a part that is not the core; `None` where it may be the air."""
     stopped = stopped_fans(view)
     if stopped:
         return HeatSource(
@@ -78,7 +84,12 @@ def heat_source(window: Window, view: GpuView) -> HeatSource:
     known = headroom(view)
     if known is not None and known.left_c > FAR_FROM_LIMIT_C:
         return _not_the_core(view, known)
-    return _slot_or_room(window, view)
+    return None
+
+
+def heat_source(window: Window, view: GpuView) -> HeatSource:
+    """Its own fans, its memory, its slot, or the room: judged by what its siblings read."""
+    return own_heat(view) or _slot_or_room(window, view)
 
 
 def stopped_fans(view: GpuView) -> list[int]:
@@ -107,8 +118,7 @@ def _slot_or_room(window: Window, view: GpuView) -> HeatSource:
         how_many = f"All {len(hot)}" if len(hot) == len(siblings) else f"{len(hot)} of the {len(siblings)}"
         return HeatSource(
             cause=f"{how_many} other GPUs are near their limits too: the air comes in too warm, or too little of it.",
-            action="Check the room's cooling, the inlet temperature and the chassis fans (`ipmitool sdr type Fan`, "
-            "`ipmitool sdr type Temperature`); lower the power limits until the air is cold again.",
+            action=ROOM_ACTION,
         )
     fan_pct = view.gpu.fan_pct
     if fan_pct is not None and fan_pct >= _FLAT_OUT_PCT:

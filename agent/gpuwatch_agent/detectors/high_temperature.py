@@ -33,10 +33,7 @@ class HighTemperatureSettings(DetectorSettings, frozen=True, kw_only=True):
         Meta(description="Fans that turn slower than this leave the board room to help itself: info.", ge=0, le=100),
     ] = 85.0
 
-    def contradictions(self) -> list[str]:
-        if self.margin_c <= self.margin_to_clear_c:
-            return []
-        return [f"margin_c ({self.margin_c:g}) is above margin_to_clear_c ({self.margin_to_clear_c:g})"]
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("margin_c", "margin_to_clear_c"),)
 
 
 class HighTemperatureDetector:

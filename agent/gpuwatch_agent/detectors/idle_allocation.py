@@ -36,6 +36,16 @@ class IdleAllocationSettings(DetectorSettings, frozen=True, kw_only=True):
     clear_after_s: Annotated[
         float, Meta(description="How long it must look right before the finding is dropped.", ge=0, le=86400)
     ] = 45.0
+    # A minute's window already holds every second of work against it: half a minute unread does not undo half an hour.
+    unseen_s: Annotated[
+        float,
+        Meta(
+            description="So many seconds it may go unseen, as where readings drop out, before its time starts afresh; each "
+            "second in which it was seen wins a quarter of one back.",
+            ge=0,
+            le=86400,
+        ),
+    ] = 45.0
     warn_after_s: Annotated[
         float,
         Meta(

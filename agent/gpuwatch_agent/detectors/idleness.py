@@ -16,7 +16,8 @@ _TRACES_SHARE = 0.05
 def does_nothing(view: GpuView, busy_pct: float = BUSY_PCT, power_share: float = IDLE_POWER_SHARE) -> bool:
     """Whether it has neither worked nor drawn power for a minute; unknown is no."""
     gpu = view.gpu
-    if not view.answers or gpu.utilization_pct is None or gpu.utilization_pct > busy_pct:
+    # A reading that has not come this second is no work; a minute without most of them is unknown.
+    if not view.answers or (gpu.utilization_pct is not None and gpu.utilization_pct > busy_pct):
         return False
     most = view.most("utilization_pct", WINDOW_S)
     if most is None or most > busy_pct:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from gpuwatch_agent.detectors.link_loss import Fabric, link_losses
 from gpuwatch_agent.detectors.lockstep import Rank, Working, lower_median
-from gpuwatch_agent.detectors.window import GpuView
-from gpuwatch_agent.model.gpu import Gpu
 
 # What equal boards at equal work differ by: SM activity tells it to a few percent; silicon draws unequal power.
 _ACTIVITY_TOLERANCE = 0.06
@@ -27,6 +26,8 @@ _KNOWN_TO_DIFFER = 2.0
 _STANDS_OUT = 3.5
 _BEYOND_SCATTER = 0.02
 _WIDEST_SCATTER = 1.7
+# Standard errors of the sensors' noise that a difference must stand beyond; the yardstick has as much noise again.
+_BEYOND_NOISE = 4.0
 # A clock lower by less is the silicon's lottery under a power limit.
 _CLOCK_TOLERANCE = 0.08
 # The part of a step that the clock decides; memory and links decide the rest.
@@ -35,18 +36,9 @@ _BY_CLOCK = 0.9
 _COMPUTED = 0.88
 _UTILIZATION_TOLERANCE_PCT = 10.0
 _SPINNING_PCT = 90.0
-# What NCCL gets of a link's raw rate.
-_LINK_EFFICIENCY = 0.8
 # Where light work draws less than spinning does, the late rank's power falls while the others' rises.
 _FELL_ALONE = 0.09
 _BYTES_FELL = 0.85
-_PCIE_LANE_BYTES_PER_S = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.97e9, 5: 3.94e9, 6: 7.56e9}
-_NVLINK_BYTES_PER_S = {"1": 20e9, "5": 50e9}
-# The part of a healthy step that goes over PCIe where nobody counts bytes: the low end of what is measured.
-_EXCHANGING = 0.12
-_BY_WIDTH = "the link's rate against its siblings'; nobody counts its bytes, so this is a guess at the low end"
-_HOUR_S = 3600.0
-_AT_WORK_PCT = 20.0
 
 
 class Lateness(Struct, frozen=True, kw_only=True):
@@ -60,6 +52,8 @@ class Lateness(Struct, frozen=True, kw_only=True):
     sign: str
     """What told: "activity", "power", "fallen", "clock", "utilization" or "link"."""
     estimated_from: str
+    fabric: Fabric | None = None
+    """Whose link it is, where a link told."""
 
 
 def late_ranks(group: Working, leniency: float = 1.0) -> list[Lateness]:
@@ -91,10 +85,11 @@ def _loss(one: Lateness) -> tuple[float, float]:
 
 def _by_utilization(group: Working) -> list[Lateness] | None:
     """A slow host: the late rank's GPU runs out of work while the others spin at 100 %."""
-    shares = [rank.utilization_pct for rank in group.ranks]
-    usual = sorted(shares)[len(shares) // 2]
+    # A stranger keeps its GPU busy while the rank there waits: what it reads says nothing of who spins.
+    own = sorted(rank.utilization_pct for rank in group.ranks if not rank.strangers)
+    usual = own[len(own) // 2] if own else 0.0
     least = usual - _UTILIZATION_TOLERANCE_PCT
-    if usual < _SPINNING_PCT or min(shares) > least:
+    if usual < _SPINNING_PCT or min(rank.utilization_pct for rank in group.ranks) > least:
         return None
     verdicts = []
     for rank in group.ranks:
@@ -114,12 +109,13 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
 def _by_work(group: Working, leniency: float) -> list[Lateness]:
     """Who computes while the others wait: today against its siblings, and where there is a past, against that."""
     usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
+    noise = [rank.noise for rank in group.ranks]
     tolerance = _PAST_TOLERANCE if group.by_activity or len(usual) > 2 else _PAST_TOLERANCE_OF_TWO
-    against_past = _waits(usual, leniency * tolerance, leniency) if len(usual) == len(group.ranks) else None
+    against_past = _waits(usual, leniency * tolerance, leniency, noise) if len(usual) == len(group.ranks) else None
     among = None
     if _comparable(group):
         tolerance = _tolerance(group) * (leniency if against_past is None else _KNOWN_TO_DIFFER)
-        among = _waits([rank.work for rank in group.ranks], tolerance, leniency)
+        among = _waits([rank.work for rank in group.ranks], tolerance, leniency, noise)
     verdicts = []
     for place, rank in enumerate(group.ranks):
         wait, lag = among[place] if among is not None else (0.0, 0.0)
@@ -177,7 +173,9 @@ def _tolerance(group: Working) -> float:
     return _POWER_TOLERANCE if len(group.ranks) > 2 else _POWER_TOLERANCE_OF_TWO
 
 
-def _waits(work: Sequence[float], tolerance: float, leniency: float) -> list[tuple[float, float]]:
+def _waits(
+    work: Sequence[float], tolerance: float, leniency: float, noise: Sequence[float]
+) -> list[tuple[float, float]]:
     """For each rank the share of the time that the others wait for it: beyond healthy scatter, and as it is."""
     middle = max(1e-9, lower_median(work))
     scatter = 1.48 * lower_median([abs(one / middle - 1.0) for one in work])
@@ -189,7 +187,7 @@ def _waits(work: Sequence[float], tolerance: float, leniency: float) -> list[tup
         others = sorted([*work[:place], *work[place + 1 :]])
         # The upper middle: of two siblings both must wait, for one alone may just be odd itself.
         wait = max(0.0, 1.0 - others[len(others) // 2] / max(1e-9, own))
-        found.append((wait if wait > least else 0.0, wait))
+        found.append((wait if wait > max(least, leniency * _BEYOND_NOISE * noise[place]) else 0.0, wait))
     return found
 
 
@@ -230,90 +228,9 @@ def _by_clock(group: Working) -> list[Lateness] | None:
 
 def _by_link(group: Working) -> list[Lateness]:
     """A link that is odd slows all alike: nobody stands out, but the link itself does."""
-    found = [(0.0, "")] * len(group.ranks)
-    busy = [rank.view.gpu.utilization_pct for rank in group.ranks]
-    if any(percent is not None and percent < _AT_WORK_PCT for percent in busy):
-        # An idle link trains down by design.
-        return [Lateness(rank=rank, loss=0.0, lag=0.0, sign="link", estimated_from="") for rank in group.ranks]
-    if group.over_pcie or group.pcie_bytes_per_s is None:
-        found = _link_losses(group, [pcie_rate(rank.view.gpu) for rank in group.ranks], group.pcie_bytes_per_s, "pcie")
-    over_nvlink = _link_losses(
-        group, [nvlink_rate(rank.view) for rank in group.ranks], group.nvlink_bytes_per_s, "nvlink"
-    )
     return [
-        Lateness(rank=rank, loss=lost, lag=lost, sign="link", estimated_from=source)
-        for rank, (lost, source) in zip(group.ranks, map(max, found, over_nvlink), strict=True)
+        Lateness(
+            rank=rank, loss=one.loss, lag=one.loss, sign="link", estimated_from=one.estimated_from, fabric=one.fabric
+        )
+        for rank, one in zip(group.ranks, link_losses(group), strict=True)
     ]
-
-
-def _only_pcie(group: Working) -> bool:
-    """Boards of which one has no NVLink that is up exchange over PCIe."""
-    return any(rank.view.gpu.nvlink is None or not rank.view.gpu.nvlink.active for rank in group.ranks)
-
-
-def _uncounted(group: Working, place: int, ratio: float, fabric: str) -> tuple[float, str]:
-    """Where nobody counts bytes: a guess for boards that have but this fabric, more where a link came down and work with it."""
-    at_most = 1.0 - ratio
-    usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
-    least = _EXCHANGING * at_most / (_EXCHANGING + (1.0 - _EXCHANGING) * ratio)
-    guess = least if fabric == "pcie" and _only_pcie(group) else 0.0
-    if len(usual) == len(group.ranks) and _has_changed(group.ranks[place].view, fabric):
-        fell = min(at_most, 1.0 - lower_median(usual))
-        if fell > max(guess, _FELL_ALONE):
-            return fell, "the work of all ranks against their own past, since the link came down"
-    return guess, _BY_WIDTH if guess else ""
-
-
-def _link_losses(
-    group: Working, rates: Sequence[float | None], bytes_per_s: float | None, fabric: str
-) -> list[tuple[float, str]]:
-    """Only a link that is slower than its siblings' is judged: what all have is how the machine is built."""
-    none = [(0.0, "")] * len(rates)
-    now = [rate for rate in rates if rate]
-    if len(now) < len(rates) or max(now) <= 1.05 * min(now):
-        return none
-    found = []
-    for place, rate in enumerate(now):
-        ratio = rate / lower_median([*now[:place], *now[place + 1 :]])
-        # Of direct links both ends are down: the GPU that has lost most is named.
-        if ratio >= 0.95 or rate > 1.05 * min(now):
-            found.append((0.0, ""))
-        elif bytes_per_s is None:
-            found.append(_uncounted(group, place, ratio, fabric))
-        elif group.bytes_ratio is not None and _has_changed(group.ranks[place].view, fabric):
-            found.append((max(0.0, 1.0 - group.bytes_ratio), "bytes per second against the last hour's"))
-        else:
-            carrying = min(1.0, bytes_per_s / (_LINK_EFFICIENCY * rate))
-            found.append((carrying * (1.0 - ratio), "the time that the link needs for the bytes it carries"))
-    return found
-
-
-def _has_changed(view: GpuView, fabric: str) -> bool:
-    """Whether the link was better within the hour."""
-    gpu = view.gpu
-    if fabric == "nvlink":
-        most = view.most("nvlink.active", _HOUR_S)
-        return bool(most and gpu.nvlink is not None and gpu.nvlink.active and most > gpu.nvlink.active)
-    gen, width = view.most("pcie.gen", _HOUR_S), view.most("pcie.width", _HOUR_S)
-    now = pcie_rate(gpu)
-    return bool(now and gen and width and _PCIE_LANE_BYTES_PER_S.get(int(gen), 0.0) * width > 1.05 * now)
-
-
-def pcie_rate(gpu: Gpu) -> float | None:
-    """What the PCIe link can carry as it is trained now."""
-    pcie = gpu.pcie
-    if pcie is None or pcie.gen is None or pcie.width is None:
-        return None
-    return _PCIE_LANE_BYTES_PER_S.get(pcie.gen, 0.0) * pcie.width
-
-
-def nvlink_rate(view: GpuView) -> float | None:
-    """What the NVLinks that are up can carry together; a board that never had one up has no bridge, which is no fault."""
-    nvlink = view.gpu.nvlink
-    if nvlink is None or nvlink.active is None or not nvlink.total:
-        return None
-    if not nvlink.active and not view.most("nvlink.active", _HOUR_S):
-        return None
-    version = next((port.version for port in nvlink.links or () if port.version), None)
-    # One link of none left still tells apart; a rate of zero would hide the worst case.
-    return max(0.1, nvlink.active) * _NVLINK_BYTES_PER_S.get((version or "")[:1], 25e9)

@@ -6,19 +6,24 @@ the group was at work: a burst that one sensor missed must not look like a diffe
 """
 
 from collections.abc import Callable, Sequence
-from math import nan
+from itertools import pairwise
+from math import nan, sqrt
 from operator import itemgetter
 
 from msgspec import Struct
 
+from gpuwatch_agent.detectors.foreign import computing_strangers
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.detectors.window import GpuView, Window
+from gpuwatch_agent.model.process import Process
 
 WINDOW_S = 20.0
 # Fewer seconds of work than this say nothing.
 _LEAST_SECONDS = 6
 _LEAST_SHARE = 0.4
 AT_WORK_PCT = 50.0
+# A sensor that shows the very same milliwatts for so long while its siblings' move has stopped reading.
+_FROZEN_S = 8
 # Ranks whose processes are younger still load, compile and warm up, each at its own pace.
 SETTLED_AFTER_S = 60.0
 _LOADING_SHARE = 0.02
@@ -46,8 +51,12 @@ class Rank(Struct, kw_only=True):
     """How much it computes, against its siblings: waiting taken out, the clock's part taken out."""
     usual_work: float | None = None
     """The same against its own past; `None` where one of the group has no past yet."""
+    noise: float = 0.0
+    """How far `work` may be off for the noise of the sensors alone, as a share of it: one standard error."""
     clock_ratio: float | None = None
     """Its SM clock against its siblings', and where there is a past, against its own."""
+    strangers: list[Process] = []
+    """Programs on its GPU that are not the group's and may compute there."""
 
 
 class Working(Struct, frozen=True, kw_only=True):
@@ -91,18 +100,22 @@ def _working(window: Window, group: Group) -> Working | None:
     places = _places_at_work(utilization)
     if places is None:
         return None
+    places = _inner(places)
     taken: Callable[[Sequence[float]], tuple[float, ...]] = itemgetter(*places)
     nvlink = _means(taken, [view.values("nvlink.tx_bytes_per_s", WINDOW_S) for view in views])
     pcie = _means(taken, [view.values("pcie.tx_bytes_per_s", WINDOW_S) for view in views])
     if not _in_step(views, nvlink, pcie):
         return None
-    power = _means(taken, [view.values("power_w", WINDOW_S) for view in views])
+    clock = _means(taken, [view.values("sm_clock_mhz", WINDOW_S) for view in views])
+    shares = [view.values("sm_activity_pct", WINDOW_S) for view in views]
+    activity = _means(taken, shares)
+    draws = [view.values("power_w", WINDOW_S) for view in views]
+    power = _means(taken, draws if activity is not None else _without_frozen(draws))
     if power is None:
         return None
-    clock = _means(taken, [view.values("sm_clock_mhz", WINDOW_S) for view in views])
-    activity = _means(taken, [view.values("sm_activity_pct", WINDOW_S) for view in views])
     alike = len({view.gpu.name for view in views}) == 1
     busy = _means(taken, utilization) or [100.0] * len(views)
+    strangers = computing_strangers(window, group)
     ranks = [
         Rank(
             view=view,
@@ -110,12 +123,14 @@ def _working(window: Window, group: Group) -> Working | None:
             power_w=power[place],
             sm_clock_mhz=clock[place] if clock is not None else None,
             work=1.0,
+            strangers=strangers.get(view.uuid, []),
         )
         for place, view in enumerate(views)
     ]
     by_activity = activity is not None and min(activity) > 0
     if by_activity and activity is not None:
         _weigh_activity(ranks, activity)
+        _note_noise(ranks, [taken(column) for column in shares])
     else:
         _weigh_power(ranks, alike=alike)
     _compare_clocks(ranks, alike=alike)
@@ -191,6 +206,39 @@ def _places_at_work(utilization: Sequence[Sequence[float]]) -> list[int] | None:
     return at_work if len(at_work) >= max(_LEAST_SECONDS, _LEAST_SHARE * read) else None
 
 
+def _inner(places: list[int]) -> list[int]:
+    """Without the first second after a pause, of which each sensor averages another part; all where few would be left."""
+    inner = [place for before, place in pairwise(places) if place == before + 1]
+    # What was before the window is unknown, and as good as the rest where it begins at work.
+    inner = [places[0], *inner] if places[0] == 0 else inner
+    return inner if len(inner) >= _LEAST_SECONDS else places
+
+
+def _without_frozen(draws: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """Stretches in which one sensor stands still while others move become gaps; where all stand still it is the load."""
+    frozen = [_frozen_places(column) for column in draws]
+    if all(frozen) or not any(frozen):
+        return list(draws)
+    return [
+        [nan if place in still else value for place, value in enumerate(column)] if still else column
+        for column, still in zip(draws, frozen, strict=True)
+    ]
+
+
+def _frozen_places(values: Sequence[float]) -> frozenset[int]:
+    if len(set(values)) > len(values) - _FROZEN_S + 1:
+        return frozenset()
+    found: set[int] = set()
+    run: list[int] = []
+    for place, value in enumerate(values):
+        if value != value:  # noqa: PLR0124  # NaN: a gap does not end a run
+            continue
+        run = [*run, place] if run and values[run[-1]] == value else [place]
+        if len(run) >= _FROZEN_S:
+            found.update(run)
+    return frozenset(found)
+
+
 def _present(values: Sequence[float]) -> list[float]:
     return [value for value in values if value == value]  # noqa: PLR0124  # NaN is what differs from itself
 
@@ -252,6 +300,19 @@ def _weigh_activity(ranks: Sequence[Rank], activity: Sequence[float]) -> None:
         before = baseline.sm_activity_pct if baseline is not None else None
         usual.append(rank.work / (before - waiting) if before is not None and before > 1.5 * waiting else None)
     _note_usual(ranks, usual)
+
+
+def _note_noise(ranks: Sequence[Rank], columns: Sequence[Sequence[float]]) -> None:
+    """From how each rank scatters about its siblings from second to second: load moves all alike, noise does not."""
+    rows = [(row, total) for row in zip(*columns, strict=True) if (total := sum(row)) == total]
+    if len(rows) < _LEAST_SECONDS:
+        return
+    siblings = len(ranks) - 1
+    for place, rank in enumerate(ranks):
+        apart = [row[place] - (total - row[place]) / siblings for row, total in rows]
+        mean = sum(apart) / len(apart)
+        variance = sum((value - mean) ** 2 for value in apart) / len(apart)
+        rank.noise = sqrt(variance / len(apart)) / max(1.0, rank.work)
 
 
 def _weigh_power(ranks: Sequence[Rank], *, alike: bool) -> None:

@@ -207,7 +207,7 @@ def _action(unlike: Sequence[_Unlike]) -> str:
     if "models" in kinds:
         return "Give the job boards of one model, or a split that lets each go at its own pace (layers, replicas)."
     if "power limit" in kinds:
-        return "If nobody meant it: `nvidia-smi -i GPU -pl WATTS` sets the limit; look for what sets it at boot."
+        return "If nobody meant it: `sudo nvidia-smi -i N -pl WATTS` sets the limit; look for what sets it at boot."
     if "highest SM clock" in kinds:
         return "Look for locked clocks (`nvidia-smi -q -d CLOCK`); `nvidia-smi -rgc` takes a lock away."
     return "Nothing is broken; bring the boards to one VBIOS with the vendor's tool at the next maintenance."

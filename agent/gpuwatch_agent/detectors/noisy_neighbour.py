@@ -1,9 +1,10 @@
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
-from gpuwatch_agent.detectors.foreign import foreign_processes, memory_held, named, sm_share
+from gpuwatch_agent.detectors.blame import blame
+from gpuwatch_agent.detectors.foreign import foreign_processes, memory_held, named, sm_share, worst_of
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.finding import Severity
@@ -34,6 +35,22 @@ class NoisyNeighbourSettings(DetectorSettings, frozen=True, kw_only=True):
     headroom_pct: Annotated[
         float, Meta(description="With less free memory than this its memory is a warning.", ge=0, le=100)
     ] = 2.0
+    info_loss_pct: Annotated[
+        float,
+        Meta(description="From this loss of the group's pace to it on it is told, whatever it takes.", ge=1, le=100),
+    ] = 6.0
+    warning_loss_pct: Annotated[
+        float, Meta(description="From this loss of the group's pace to it on it is a warning.", ge=1, le=100)
+    ] = 10.0
+
+    def contradictions(self) -> list[str]:
+        pairs = (
+            ("info_sm_pct", self.info_sm_pct, "warning_sm_pct", self.warning_sm_pct),
+            ("info_loss_pct", self.info_loss_pct, "warning_loss_pct", self.warning_loss_pct),
+        )
+        return [f"{low} ({a:g}) is above {high} ({b:g})" for low, a, high, b in pairs if a > b]
+
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("info_sm_pct", "warning_sm_pct"),)
 
 
 class NoisyNeighbourDetector:
@@ -49,10 +66,33 @@ class NoisyNeighbourDetector:
             for view in window.members(group):
                 processes = strangers.get(view.uuid)
                 if processes and view.uuid not in found and view.answers and _works(view):
-                    suspicion = _judge(group, view, processes, settings, lenient=view.uuid in raised)
+                    lenient = view.uuid in raised
+                    loss = _blamed_for(window, group, view, settings, lenient=lenient)
+                    suspicion = _judge(_Shared(group, view, processes, loss), settings, lenient=lenient)
                     if suspicion is not None:
                         found[view.uuid] = suspicion
         return list(found.values())
+
+
+class _Shared(Struct, frozen=True):
+    """A GPU of a group with strangers on it."""
+
+    group: Group
+    view: GpuView
+    processes: list[Process]
+    loss: float
+    """The share of its pace that the group is found to lose to them; 0 where it is not."""
+
+
+def _blamed_for(
+    window: Window, group: Group, view: GpuView, settings: NoisyNeighbourSettings, *, lenient: bool
+) -> float:
+    """What the imbalance of the group is put down to: who is named there as the cause is named here too."""
+    said = lenient or ("tp_imbalance", group.id) in window.said
+    blamed = blame(window, group, settings.info_loss_pct, lenient=said)
+    if blamed is None or blamed.cause is None or blamed.cause.name != NoisyNeighbourDetector.kind:
+        return 0.0
+    return blamed.late[0].loss if blamed.late[0].rank.view is view else 0.0
 
 
 def _works(view: GpuView) -> bool:
@@ -60,30 +100,45 @@ def _works(view: GpuView) -> bool:
     return busy is not None and busy >= 20.0
 
 
-def _judge(
-    group: Group, view: GpuView, processes: list[Process], settings: NoisyNeighbourSettings, *, lenient: bool
-) -> Suspicion | None:
-    gpu = view.gpu
+def _judge(shared: _Shared, settings: NoisyNeighbourSettings, *, lenient: bool) -> Suspicion | None:
+    gpu = shared.view.gpu
     total = gpu.memory_total_bytes
-    held = memory_held(processes)
-    share = sm_share(processes)
+    held = memory_held(shared.processes)
+    share = sm_share(shared.processes)
     leniency = 0.6 if lenient else 1.0
     takes_sms = share is not None and share >= leniency * settings.info_sm_pct
     takes_memory = bool(total) and held >= leniency * settings.memory_pct / 100.0 * (total or 1)
-    if not takes_sms and not takes_memory:
+    if not takes_sms and not takes_memory and not shared.loss:
         return None
-    worst = max(processes, key=lambda one: (one.sm_pct or 0.0, one.memory_bytes or 0))
     free = total - (gpu.memory_used_bytes or 0) if total and gpu.memory_used_bytes is not None else None
     tight = takes_memory and free is not None and free < settings.headroom_pct / 100.0 * (total or 1)
-    serious = tight or (share is not None and share >= settings.warning_sm_pct)
-    severity: Severity = "warning" if serious else "info"
-    parts = [f"{share:.0f} % of its SMs" if takes_sms and share is not None else "", f"{held / _GIB:.1f} GiB"]
+    serious = (
+        tight
+        or (share is not None and share >= settings.warning_sm_pct)
+        or 100.0 * shared.loss >= settings.warning_loss_pct
+    )
+    return _suspicion(shared, "warning" if serious else "info", share if takes_sms else None, free)
+
+
+def _suspicion(shared: _Shared, severity: Severity, sms_taken: float | None, free_bytes: int | None) -> Suspicion:
+    group, view, processes = shared.group, shared.view, shared.processes
+    worst, held = worst_of(processes), memory_held(processes)
+    takes = [f"{sms_taken:.0f} % of its SMs" if sms_taken is not None else "", f"{held / _GIB:.1f} GiB" if held else ""]
+    taken = " and ".join(part for part in takes if part)
+    others = len(group.uuids) - 1
+    cost = (
+        f"the group runs at about {100 * (1 - shared.loss):.0f} % of its pace"
+        if shared.loss
+        else f"the other {others} wait for what it slows"
+        if others > 1
+        else "the other GPU waits for what it slows"
+    )
     return Suspicion(
         key=view.uuid,
         severity=severity,
         gpus=[view.index],
-        summary=f"{view.label} is shared with a stranger to its group: {named(worst)} takes "
-        f"{' and '.join(part for part in parts if part)}; the other {len(group.uuids) - 1} wait for what it slows.",
+        summary=f"{view.label} is shared with a stranger to its group: {named(worst)} "
+        f"{f'takes {taken}' if taken else 'runs there'}; {cost}.",
         cause="A program that is no member of the group runs on the same GPU.",
         evidence={
             "group": group.id,
@@ -91,9 +146,10 @@ def _judge(
             "foreign_user": worst.user,
             "foreign_command": (worst.command or "")[:120] or None,
             "foreign_processes": len(processes),
-            "foreign_sm_pct": share,
+            "foreign_sm_pct": sm_share(processes),
             "foreign_memory_bytes": held,
-            "free_bytes": free,
+            "free_bytes": free_bytes,
+            "pace_estimated": round(1 - shared.loss, 2) if shared.loss else None,
         },
         action=f"Ask {worst.user or 'its owner'} to move PID {worst.pid} to a free GPU, or keep GPUs apart with "
         "`CUDA_VISIBLE_DEVICES`, a scheduler, MIG or exclusive compute mode.",

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.groups import Group
+from gpuwatch_agent.detectors.lockstep import SILENT_BYTES_PER_S, working
 from gpuwatch_agent.detectors.phrases import gpus_named, listed
 from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.gpu import NvLinkPort
@@ -143,8 +144,15 @@ def _group_over(window: Window, views: Sequence[GpuView]) -> Group | None:
     """A group in step that sends over the broken link: through a switch any of its GPU's, directly those with both ends."""
     for group in window.groups:
         if group.lockstep and all(view.uuid in group.uuids for view in views):
-            return group
+            return None if _goes_another_way(window, group) else group
     return None
+
+
+def _goes_another_way(window: Window, group: Group) -> bool:
+    """Whether it works on while its NVLinks stay silent: it has been told to talk over PCIe, and misses nothing."""
+    at_work = working(window, group)
+    over_nvlink = at_work.nvlink_bytes_per_s if at_work is not None else None
+    return over_nvlink is not None and over_nvlink < SILENT_BYTES_PER_S
 
 
 def _suspicion(window: Window, one: _Missing, other: _Missing | None) -> Suspicion:
@@ -159,11 +167,11 @@ def _suspicion(window: Window, one: _Missing, other: _Missing | None) -> Suspici
         subject = f"{noun} of {one.view.label} {verb} down"
     lost = len(one.links) / one.expected
     cost = (
-        f"the {len(group.uuids)} GPUs of {group.id} exchange over it, with up to {lost:.0%} less bandwidth"
+        f"the {len(group.uuids)} GPUs of {group.id} exchange over it, with up to {100 * lost:.0f} % less bandwidth"
         if group is not None and one.up
         else f"the {len(group.uuids)} GPUs of {group.id} must go another, slower way"
         if group is not None
-        else f"{lost:.0%} of its NVLink bandwidth is gone"
+        else f"{100 * lost:.0f} % of its NVLink bandwidth is gone"
     )
     peers = _peer_names(window, one)
     return Suspicion(

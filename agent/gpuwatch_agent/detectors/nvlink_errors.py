@@ -1,9 +1,10 @@
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
-from gpuwatch_agent.detectors.phrases import counted, listed
+from gpuwatch_agent.detectors.phrases import counted, gpus_named, listed
 from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.finding import Severity
 from gpuwatch_agent.model.gpu import NvLinkPort
@@ -41,6 +42,8 @@ class NvlinkErrorsSettings(DetectorSettings, frozen=True, kw_only=True):
         int, Meta(description="More recoveries of one link in ten minutes than this are a warning.", ge=0, le=1_000_000)
     ] = 1
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("crc_per_min", "crc_critical_per_min"),)
+
 
 class _Noise(Struct, frozen=True):
     """What one link counted."""
@@ -64,16 +67,44 @@ class NvlinkErrorsDetector:
     settings: ClassVar[type[DetectorSettings]] = NvlinkErrorsSettings
 
     def detect(self, window: Window, settings: NvlinkErrorsSettings, raised: frozenset[str]) -> list[Suspicion]:
-        found: list[Suspicion] = []
+        places = {_address(view.gpu.pci_bus_id): view for view in window.gpus if view.gpu.pci_bus_id is not None}
+        noisy: dict[str, list[_End]] = {}
         for view in window.gpus:
             if not view.tally.links_with_errors:
                 continue
             ports = view.gpu.nvlink.links if view.answers and view.gpu.nvlink is not None else None
-            share = _KEEPS_ABOVE if view.uuid in raised else 1.0
-            noisy = [noise for port in ports or () if (noise := _noise(view, port, settings, share)) is not None]
-            if noisy:
-                found.append(_suspicion(view, noisy))
-        return found
+            for key, ours in _by_bridge(view, ports or (), places).items():
+                share = _KEEPS_ABOVE if key in raised else 1.0
+                noises = [noise for port in ours if (noise := _noise(view, port, settings, share)) is not None]
+                if noises:
+                    noisy.setdefault(key, []).append(_End(view, noises))
+        return [_suspicion(key, ends, places) for key, ends in noisy.items()]
+
+
+class _End(Struct, frozen=True):
+    """A GPU with noisy links."""
+
+    view: GpuView
+    noises: list[_Noise]
+
+
+def _address(bus_id: str) -> str:
+    """A bus id without the length of its domain, which drivers print differently."""
+    return bus_id.lower()[-10:]
+
+
+def _by_bridge(
+    view: GpuView, ports: Sequence[NvLinkPort], places: Mapping[str, GpuView]
+) -> dict[str, list[NvLinkPort]]:
+    """The ports by what there is to exchange: a bridge has two ends and counts at both, a switch is this board's matter."""
+    found: dict[str, list[NvLinkPort]] = {}
+    for port in ports:
+        # A port that is down forgets its peer.
+        known = port if port.peer is not None else view.tally.ports_when_up.get(port.index, port)
+        other = places.get(_address(known.peer)) if known.peer_type == "gpu" and known.peer is not None else None
+        key = view.uuid if other is None else "/".join(sorted((view.uuid, other.uuid)))
+        found.setdefault(key, []).append(port)
+    return found
 
 
 def _noise(view: GpuView, port: NvLinkPort, settings: NvlinkErrorsSettings, share: float) -> _Noise | None:
@@ -103,31 +134,37 @@ def _noise(view: GpuView, port: NvLinkPort, settings: NvlinkErrorsSettings, shar
     return _Noise(port, replays, crc, recoveries, failed, severity)
 
 
-def _suspicion(view: GpuView, noisy: list[_Noise]) -> Suspicion:
+def _suspicion(key: str, ends: list[_End], places: Mapping[str, GpuView]) -> Suspicion:
+    """`ends` is one GPU, or both that a bridge joins; the worse end gives the numbers."""
+    end = max(ends, key=lambda one: max(noise.weight for noise in one.noises))
+    view, noisy = end.view, end.noises
     worst = max(noisy, key=lambda noise: noise.weight)
+    indices = sorted(one.view.index for one in ends)
     links = [noise.port.index for noise in noisy]
     counts = [
         counted(worst.replays, "replay") if worst.replays else "",
         counted(worst.crc, "check sum error") if worst.crc else "",
     ]
     said = " and ".join(count for count in counts if count)
-    said = f"{said} a minute" if said else ""
+    said = f"{said} within a minute" if said else ""
     if worst.recoveries:
         trained = f"trained anew {counted(worst.recoveries, 'time')} in ten minutes"
         said = f"{said}, {trained}" if said else trained
     if worst.failed_recoveries:
         failed = f"{counted(worst.failed_recoveries, 'time')} in vain"
         said = f"{said}, {failed}" if said else f"trained anew {failed}"
-    xids = [xid.code for xid in view.gpu.xids or () if xid.code in _NVLINK_XIDS]
-    peer = worst.port.peer or "an unnamed peer"
+    xids = sorted({xid.code for one in ends for xid in one.view.gpu.xids or () if xid.code in _NVLINK_XIDS})
+    other = places.get(_address(worst.port.peer)) if worst.port.peer is not None else None
+    peer = other.label if other is not None else worst.port.peer or "an unnamed peer"
+    both = f", at both ends ({gpus_named(indices)})" if len(ends) > 1 else ""
     where = f"{'Link' if len(links) == 1 else 'The worst is link'} {worst.port.index}, to {peer}"
     return Suspicion(
-        key=view.uuid,
-        severity="critical" if any(noise.severity == "critical" for noise in noisy) else "warning",
-        gpus=[view.index],
+        key=key,
+        severity="critical" if any(noise.severity == "critical" for one in ends for noise in one.noises) else "warning",
+        gpus=indices,
         summary=f"NVLink{'s' if len(links) > 1 else ''} {listed(links)} of {view.label} "
         f"{'are' if len(links) > 1 else 'is'} noisy: {said}. Whatever crosses {'them' if len(links) > 1 else 'it'} waits.",
-        cause=f"{where}, corrupts packets"
+        cause=f"{where}, corrupts packets{both}"
         + (f"; Xid {', '.join(map(str, xids))} was reported as well." if xids else "."),
         evidence={
             "links": listed(links),

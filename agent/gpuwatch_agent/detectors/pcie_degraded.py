@@ -4,12 +4,15 @@ from typing import Annotated, ClassVar
 from msgspec import Meta, Struct
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
+from gpuwatch_agent.detectors.link_loss import carries, joined_by_nvlink
+from gpuwatch_agent.detectors.lockstep import working
 from gpuwatch_agent.detectors.pcie_speed import gb_per_s
 from gpuwatch_agent.detectors.phrases import gpus_named
 from gpuwatch_agent.detectors.window import GpuView, Window
 
 _WINDOW_S = 20.0
 _LEAST_BUSY_S = 5
+_UNREAD_S = 5
 # GeForce boards compute in P2, data centre boards in P0; deeper states are idle ones, where links slow down by design.
 _BUSY_PSTATE = 2
 # More siblings than this share that are no better: it is how the machine is wired.
@@ -17,6 +20,8 @@ _ODD_ONE_OUT = 1 / 3
 # Board and slot together can do gen_max: two steps below it, three quarters of the link are missing whoever else is so.
 _STEPS_BELOW = 2
 _SLOTS = "slots"
+_ALL = "loading, offloading and traffic between GPUs"
+_LOADING = "loading and offloading"
 
 
 class PcieDegradedSettings(DetectorSettings, frozen=True, kw_only=True):
@@ -86,11 +91,12 @@ def _under_load(view: GpuView, busy_pct: float) -> _Link | None:
     """The best the link showed while the GPU was busy, where it was so for several readings."""
     load = view.values("utilization_pct", _WINDOW_S) or view.values("sm_activity_pct", _WINDOW_S)
     states = view.values("pstate", _WINDOW_S)
-    busy = [place for place, value in enumerate(load) if value >= busy_pct]
+    read = [place for place, value in enumerate(load) if value == value]  # noqa: PLR0124  # NaN is what differs from itself
+    busy = [place for place in read if load[place] >= busy_pct]
     if states:
-        busy = [place for place in busy if states[place] <= _BUSY_PSTATE]
-    # The newest second must be among them: what was before the load ended says nothing of now.
-    if len(busy) < _LEAST_BUSY_S or busy[-1] != len(load) - 1:
+        busy = [place for place in busy if not states[place] > _BUSY_PSTATE]
+    # The newest second must be among them: what was before the load ended says nothing of now. One unread is no end.
+    if len(busy) < _LEAST_BUSY_S or busy[-1] != read[-1] or len(load) - 1 - busy[-1] > _UNREAD_S:
         return None
     return _Link(_best(view.values("pcie.gen", _WINDOW_S), busy), _best(view.values("pcie.width", _WINDOW_S), busy))
 
@@ -129,7 +135,18 @@ def _degraded(window: Window, view: GpuView, link: _Link, settings: PcieDegraded
     else:
         return None
     should = _Link(should.gen or link.gen, should.width or link.width)
-    return _suspicion(view, link, should, cause)
+    return _suspicion(view, link, should, cause, _what_it_slows(window, view))
+
+
+def _what_it_slows(window: Window, view: GpuView) -> str:
+    """What goes over the link: not what its ranks send each other over NVLink."""
+    for group in window.groups:
+        at_work = working(window, group) if group.lockstep and view.uuid in group.uuids else None
+        rank = next((one for one in at_work.ranks if one.view is view), None) if at_work is not None else None
+        if at_work is not None and rank is not None:
+            return _LOADING if carries(at_work, rank, "pcie") is False else _ALL
+    alone = len(window.gpus) == 1
+    return _LOADING if alone or joined_by_nvlink([view, *window.siblings(view)]) else _ALL
 
 
 _NOTHING = _Link(None, None)
@@ -148,14 +165,14 @@ def _odd(mine: int | None, theirs: Sequence[int | None]) -> int | None:
     return min(better) if better and 1 - len(better) / len(known) < _ODD_ONE_OUT else None
 
 
-def _suspicion(view: GpuView, link: _Link, should: _Link, cause: str) -> Suspicion:
+def _suspicion(view: GpuView, link: _Link, should: _Link, cause: str, slowed: str) -> Suspicion:
     now, then = gb_per_s(link.gen, link.width), gb_per_s(should.gen, should.width)
     if now is not None and then is not None:
-        cost = f"{now:.0f} of {then:.0f} GB/s each way, so loading, offloading and traffic between GPUs take {then / now:.0f} times as long"
+        cost = f"{now:.0f} of {then:.0f} GB/s each way, so {slowed} take {then / now:.0f} times as long"
     elif link.width and should.width and link.width < should.width:
         cost = f"{link.width} of {should.width} lanes, and as much less bandwidth"
     else:
-        cost = "less bandwidth for loading, offloading and traffic between GPUs"
+        cost = f"less bandwidth for {slowed}"
     pcie = view.gpu.pcie
     return Suspicion(
         key=view.uuid,

@@ -1,6 +1,6 @@
 """What the driver itself asks for (NVML field 230, since R570): the best verdict there is, so others quote it."""
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gpuwatch_agent.model.finding import Severity
 from gpuwatch_agent.model.gpu import Gpu
@@ -14,7 +14,7 @@ class Verdict(Struct, frozen=True):
 
 
 _VERDICTS = {
-    "reset": Verdict("reset the GPU", "Stop what runs on it, then `sudo nvidia-smi --gpu-reset -i N`."),
+    "reset": Verdict("reset the GPU", "Stop what runs on it, then `sudo nvidia-smi --gpu-reset -i {gpu}`."),
     "reboot": Verdict("reboot the node", "Drain the node and reboot it; a reset of the GPU is not enough."),
     "drain_p2p": Verdict(
         "end peer-to-peer traffic with it",
@@ -22,14 +22,15 @@ _VERDICTS = {
     ),
     "drain_and_reset": Verdict(
         "drain it, then reset it",
-        "Let what runs on it end, start nothing new, then `sudo nvidia-smi --gpu-reset -i N`.",
+        "Let what runs on it end, start nothing new, then `sudo nvidia-smi --gpu-reset -i {gpu}`.",
     ),
 }
 
 
 def asks_for(gpu: Gpu) -> Verdict | None:
     """What the driver wants done with this GPU, `None` where that is nothing or not known."""
-    return _VERDICTS.get(gpu.recovery_action or "none")
+    verdict = _VERDICTS.get(gpu.recovery_action or "none")
+    return structs.replace(verdict, action=verdict.action.format(gpu=gpu.index)) if verdict is not None else None
 
 
 def severity_of(gpu: Gpu) -> Severity:

@@ -66,7 +66,7 @@ def _pending(view: GpuView, place: str, what: str, evidence: dict[str, float | i
         summary=f"{view.label} waits for a reset: a bad memory {what}.",
         cause=f"Memory errors in one place; until the reset the bad {place} is in use or set aside.{asked}",
         evidence=evidence,
-        action="Drain it and reset it when its jobs have ended (`sudo nvidia-smi --gpu-reset -i N`, or reboot): jobs may "
+        action=f"Drain it and reset it when its jobs have ended (`sudo nvidia-smi --gpu-reset -i {view.index}`, or reboot): jobs may "
         "go on until then."
         if verdict is None
         else verdict.action,

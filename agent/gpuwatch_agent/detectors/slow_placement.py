@@ -3,7 +3,7 @@
 Across sockets or plain PCIe beside idle NVLink siblings, or beside idle GPUs that an environment variable hides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import combinations
 from typing import Annotated, ClassVar
 
@@ -20,8 +20,11 @@ from gpuwatch_agent.model.topology import LEGEND, Topology
 
 # From near to far. NVLink of any width is nearest: how wide it is matters less than whether it is there.
 _NVLINK = 0
-_DISTANCE = {"PIX": 1, "PXB": 2, "PHB": 3, "NODE": 4, "SYS": 5}
+_DISTANCE = {"PIX": 1, "PXB": 2, "PHB": 3, "NODE": 4, "SYS": 5, "MIG": 6}
 _FAR = _DISTANCE["PHB"]
+# MIG takes peer-to-peer away, over NVLink and over PCIe: ranks in slices meet in the host's memory (MIG user guide).
+_SLICED = "MIG"
+_SLICED_CAUSE = "MIG: no peer-to-peer between slices, so all they exchange goes through the host's memory"
 # These take every GPU they see unless told otherwise, so one that they do not see is one that they would take.
 _TAKE_ALL = frozenset({"llama.cpp", "ollama"})
 
@@ -59,11 +62,14 @@ class SlowPlacementDetector:
 class _Wiring:
     """Distances between GPUs by UUID; `None` where the wiring is not known."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, sliced: Container[str]) -> None:
+        self._sliced = sliced
         self._places = {gpu.uuid: place for place, gpu in enumerate(topology.gpus)}
         self._matrix = topology.matrix
 
     def word(self, one: str, other: str) -> str | None:
+        if one in self._sliced or other in self._sliced:
+            return _SLICED
         here, there = self._places.get(one), self._places.get(other)
         return self._matrix[here][there] if here is not None and there is not None else None
 
@@ -109,14 +115,14 @@ def _far_apart(window: Window, group: Group, free: Sequence[GpuView]) -> Suspici
     topology = window.topology if len(models) == 1 and seats else None
     if topology is None:
         return None
-    wiring = _Wiring(topology)
+    wiring = _Wiring(topology, {view.uuid for view in members if view.gpu.mig is not None and view.gpu.mig.enabled})
     worst = wiring.farthest(group.uuids)
     if worst is None or worst[0] < _FAR:
         return None
     # The members first: the fewer have to move, the better.
     candidates = [*members, *seats]
     better = wiring.cluster(candidates, len(members), _NVLINK)
-    if better is None and worst[0] == _DISTANCE["SYS"]:
+    if better is None and worst[0] >= _DISTANCE["SYS"]:
         better = wiring.cluster(candidates, len(members), _DISTANCE["NODE"])
     return _move(group, wiring, worst, better) if better is not None else None
 
@@ -125,16 +131,19 @@ def _move(group: Group, wiring: _Wiring, worst: tuple[int, str, str], better: Se
     word = wiring.word(worst[1], worst[2]) or ""
     best = wiring.farthest([view.uuid for view in better])
     best_word = (wiring.word(best[1], best[2]) or "") if best is not None else ""
-    linked = best is not None and best[0] == _NVLINK
+    sliced = word == _SLICED
+    # Slices are mostly handed out on purpose: that whole GPUs would be faster is worth a remark.
+    linked = best is not None and best[0] == _NVLINK and not sliced
     idle = [view.index for view in better if view.uuid not in group.uuids]
     wanted = ",".join(str(view.index) for view in better)
     return Suspicion(
         key=f"{group.id}/links",
         severity="warning" if linked else "info",
         gpus=sorted(group.indices),
-        summary=f"Group {shortened(group.id)} on {gpu_list(group.indices)} meets over {word}, while {gpu_list(idle)} "
+        summary=f"Group {shortened(group.id)} on {'slices of ' if sliced else ''}{gpu_list(group.indices)} meets "
+        f"{'in host memory (MIG)' if sliced else f'over {word}'}, while {gpu_list(idle)} "
         f"{'is' if len(idle) == 1 else 'are'} idle: on {gpu_list(view.index for view in better)} it would have {best_word}.",
-        cause=f"{word}: {LEGEND.get(word, 'PCIe')}",
+        cause=_SLICED_CAUSE if sliced else f"{word}: {LEGEND.get(word, 'PCIe')}",
         evidence={"between": word, "better": wanted, "better_between": best_word, "group": group.id},
         action=f"Start it again with CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={wanted}, or have the scheduler "
         "place by topology.",
@@ -179,7 +188,7 @@ def _hidden(window: Window, job: _Job, free: Sequence[GpuView]) -> Suspicion | N
     if not all(part.isdigit() or part.startswith("GPU-") for part in named) or len(set(named)) != len(job.indices):
         return None
     mine = {view.gpu.name for view in window.gpus if view.index in job.indices}
-    alike = [view for view in window.gpus if view.gpu.name in mine]
+    alike = [view for view in window.gpus if view.gpu.name in mine and not (view.gpu.mig and view.gpu.mig.enabled)]
     hidden = [view.index for view in free if view in alike and view.index not in job.indices]
     if not hidden or len(mine) != 1:
         return None

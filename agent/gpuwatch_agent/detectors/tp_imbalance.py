@@ -1,16 +1,16 @@
 from typing import Annotated, ClassVar
 
-from msgspec import Meta, structs
+from msgspec import Meta
 
 from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
-from gpuwatch_agent.detectors.lateness import Lateness, late_ranks, stands_out
-from gpuwatch_agent.detectors.lockstep import Rank, Working, working
-from gpuwatch_agent.detectors.why_late import Cause, cause_of
+from gpuwatch_agent.detectors.blame import Blame, blame
+from gpuwatch_agent.detectors.lateness import Lateness
+from gpuwatch_agent.detectors.lockstep import Rank, Working
+from gpuwatch_agent.detectors.why_late import Cause
 from gpuwatch_agent.detectors.window import Window
 from gpuwatch_agent.model.finding import Severity
 
 _STAYS = 0.75
-_COST_OF_SHARE = 0.95
 _SIGNS = {
     "activity": "it computes while they wait",
     "power": "it draws the power of work while they wait",
@@ -40,6 +40,15 @@ class TpImbalanceSettings(DetectorSettings, frozen=True, kw_only=True):
         25.0
     )
 
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("info_loss_pct", "warning_loss_pct"),
+        ("warning_loss_pct", "critical_loss_pct"),
+    )
+
+    def least_watch_s(self) -> float:
+        # Rates, and with them the first full window of `lockstep`, come some readings late.
+        return 25.0
+
 
 class TpImbalanceDetector:
     """One finding for each group; waiting ranks spin at full utilisation, so the late one is who waits least."""
@@ -50,20 +59,15 @@ class TpImbalanceDetector:
     def detect(self, window: Window, settings: TpImbalanceSettings, raised: frozenset[str]) -> list[Suspicion]:
         found = []
         for group in window.groups:
-            at_work = working(window, group)
-            if at_work is None:
-                continue
-            # Said once, it stays until nearly half of the loss is gone.
-            leniency = 0.6 if group.id in raised else 1.0
-            late = stands_out(late_ranks(at_work, leniency), leniency * settings.info_loss_pct / 100.0)
-            if late:
-                found.append(_suspicion(window, at_work, late, settings))
+            blamed = blame(window, group, settings.info_loss_pct, lenient=group.id in raised)
+            if blamed is not None:
+                found.append(_suspicion(window, blamed, settings))
         return found
 
 
-def _suspicion(window: Window, group: Working, late: list[Lateness], settings: TpImbalanceSettings) -> Suspicion:
-    cause = cause_of(window, group, late[0])
-    late[0] = worst = _without_neighbours_heat(late[0], cause)
+def _suspicion(window: Window, blamed: Blame, settings: TpImbalanceSettings) -> Suspicion:
+    group, late, cause = blamed.group, blamed.late, blamed.cause
+    worst = late[0]
     pace = max(0.0, 1.0 - worst.loss)
     return Suspicion(
         key=group.group.id,
@@ -76,14 +80,6 @@ def _suspicion(window: Window, group: Working, late: list[Lateness], settings: T
         evidence=_evidence(group, late, cause, pace),
         action=cause.action if cause is not None else _look_closer(worst),
     )
-
-
-def _without_neighbours_heat(late: Lateness, cause: Cause | None) -> Lateness:
-    """The late rank's power holds its neighbour's too and would claim too much: no more than the SMs that it takes."""
-    share = cause.evidence.get("foreign_sm_pct") if cause is not None and late.sign == "power" else None
-    if not isinstance(share, float) or late.loss <= (most := _COST_OF_SHARE * share / 100.0):
-        return late
-    return structs.replace(late, loss=most, estimated_from="the neighbour's share of the SMs")
 
 
 def _severity(loss_pct: float, cause: Cause | None, settings: TpImbalanceSettings, before: Severity | None) -> Severity:

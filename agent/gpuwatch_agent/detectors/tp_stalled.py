@@ -6,15 +6,22 @@ from gpuwatch_agent.detectors.base import DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.detectors.lockstep import SILENT_BYTES_PER_S, lower_median
 from gpuwatch_agent.detectors.window import GpuView, Window
+from gpuwatch_agent.model.finding import Severity
 
 _SPINNING_PCT = 95.0
-# Between idle and work: spinning boards draw 25 to 45 % of their limit.
+# Between idle and work: spinning boards draw up to 45 % of their limit.
 _SPINNING_POWER = 0.5
+# Ranks that wait for requests in a spin draw 24 to 45 % of the limit; who is full and draws less has stopped altogether.
+_NEAR_IDLE_POWER = 0.22
 _AGAINST_USUAL = 0.65
 _WORK_SEEN_S = 10
 _LATELY_S = 600.0
 _HOUR_S = 3600.0
 _GAP_BETWEEN_PAUSES_S = 5
+# Demand ebbs away over seconds; a hang strikes in the middle of work.
+_JUST_BEFORE_S = 5
+_FULL_TILT = 0.6
+_FALL_OF_POWER = 1.25
 
 
 class TpStalledSettings(DetectorSettings, frozen=True, kw_only=True):
@@ -33,10 +40,29 @@ class TpStalledSettings(DetectorSettings, frozen=True, kw_only=True):
         float,
         Meta(description="The same for boards without byte counters, where memory traffic must do.", ge=5, le=3600),
     ] = 60.0
+    silent_unworked_s: Annotated[
+        float,
+        Meta(
+            description="The same for ranks that nobody has seen at work, if they draw hardly more than idle boards.",
+            ge=5,
+            le=3600,
+        ),
+    ] = 90.0
+    silent_spinning_s: Annotated[
+        float,
+        Meta(
+            description="The same for ranks that draw as much as idle engines that spin: then it is but a warning.",
+            ge=5,
+            le=3600,
+        ),
+    ] = 60.0
+
+    def least_watch_s(self) -> float:
+        return _WORK_SEEN_S + self.silent_s + self.raise_after_s
 
 
 class TpStalledDetector:
-    """Ranks that spin without ever having worked wait for requests; those that stopped in the middle of work hang."""
+    """Tells a hang from ranks that spin for want of requests: by what they draw, and by how their work ended."""
 
     kind: ClassVar[str] = "tp_stalled"
     settings: ClassVar[type[DetectorSettings]] = TpStalledSettings
@@ -47,9 +73,14 @@ class TpStalledDetector:
             if not group.lockstep:
                 continue
             views = [view for view in window.members(group) if view.answers]
-            stall = _stall(views, settings) if len(views) >= 1 else None
-            if stall is not None and (group.id in raised or _has_worked(window, group, stall)):
-                found.append(_suspicion(window, group, stall))
+            stall = _stall(views, _patience_s(views, settings)) if views else None
+            if stall is None:
+                continue
+            severity = _severity(window, group, stall, settings)
+            if severity is None and group.id in raised:
+                severity = window.said.get((self.kind, group.id), "warning")
+            if severity is not None:
+                found.append(_suspicion(window, group, stall, severity))
         return found
 
 
@@ -58,17 +89,23 @@ class _Stall:
 
     def __init__(self, views: list[GpuView], absent: list[GpuView], traffic: str, seconds: float) -> None:
         self.views = views
+        """Those that spin."""
         self.absent = absent
         """Ranks that do not even spin: the others wait for these."""
         self.traffic = traffic
         self.seconds = seconds
 
 
-def _stall(views: list[GpuView], settings: TpStalledSettings) -> _Stall | None:
+def _patience_s(views: list[GpuView], settings: TpStalledSettings) -> float:
+    by_memory = _traffic_of(views) == "memory_utilization_pct"
+    return settings.silent_without_counters_s if by_memory else settings.silent_s
+
+
+def _stall(views: list[GpuView], seconds: float) -> _Stall | None:
+    """The group, if nothing has moved in it for so long while most of it spins."""
     traffic = _traffic_of(views)
     if traffic is None:
         return None
-    seconds = settings.silent_without_counters_s if traffic == "memory_utilization_pct" else settings.silent_s
     spinning, absent = [], []
     for view in views:
         values = view.values("utilization_pct", seconds)
@@ -84,6 +121,26 @@ def _stall(views: list[GpuView], settings: TpStalledSettings) -> _Stall | None:
     if len(spinning) < 1 or len(absent) > len(spinning) or not all(_is_silent(view, seconds) for view in views):
         return None
     return _Stall(spinning, absent, traffic, seconds) if all(_near_idle(view, seconds) for view in spinning) else None
+
+
+def _severity(window: Window, group: Group, stall: _Stall, settings: TpStalledSettings) -> Severity | None:
+    """How sure it is: `None` where it may as well be an engine that spins for want of requests."""
+    past = _Past(window, group, stall)
+    if past.worked and not past.has_paused_like_this:
+        if _lost(window, group) or stall.absent or all(_draws_hardly_more_than_idle(one, stall) for one in stall.views):
+            return "critical"
+        lasting = _stall([*stall.views, *stall.absent], max(stall.seconds, settings.silent_spinning_s))
+        return "warning" if past.ended_at_full_tilt and lasting is not None else None
+    if past.worked or not all(_draws_hardly_more_than_idle(view, stall) for view in stall.views):
+        return None
+    lasting = _stall([*stall.views, *stall.absent], max(stall.seconds, settings.silent_unworked_s))
+    return "warning" if lasting is not None else None
+
+
+def _draws_hardly_more_than_idle(view: GpuView, stall: _Stall) -> bool:
+    power_w = view.mean("power_w", stall.seconds)
+    limit_w = view.gpu.power_limit_default_w or view.gpu.power_limit_w
+    return power_w is not None and limit_w is not None and power_w <= _NEAR_IDLE_POWER * limit_w
 
 
 def _traffic_of(views: list[GpuView]) -> str | None:
@@ -111,22 +168,37 @@ def _near_idle(view: GpuView, seconds: float) -> bool:
     return usual_w is None or power_w <= _AGAINST_USUAL * usual_w
 
 
-def _has_worked(window: Window, group: Group, stall: _Stall) -> bool:
-    """Whether the same job moved bytes before, and has not spun like this for as long and gone on by itself."""
-    view = stall.views[0]
-    lasting = min(_HOUR_S, _age_s(window, group, view))
-    bytes_moved = view.values(stall.traffic, lasting)
-    silent = 1.0 if stall.traffic == "memory_utilization_pct" else SILENT_BYTES_PER_S
-    worked, pause, longest = 0, 0, 0
-    for amount in bytes_moved:
-        if amount > silent:
-            worked += 1
-            if pause > _GAP_BETWEEN_PAUSES_S and worked > _WORK_SEEN_S:
-                longest = max(longest, pause)
-            pause = 0
-        else:
-            pause += 1
-    return worked >= _WORK_SEEN_S and pause > 1.5 * longest
+class _Past:
+    """What the same job did before it fell silent."""
+
+    def __init__(self, window: Window, group: Group, stall: _Stall) -> None:
+        view = stall.views[0]
+        silent = 1.0 if stall.traffic == "memory_utilization_pct" else SILENT_BYTES_PER_S
+        moved: list[float] = []
+        pause, longest = 0, 0
+        for amount in view.values(stall.traffic, min(_HOUR_S, _age_s(window, group, view))):
+            if amount > silent:
+                moved.append(amount)
+                if pause > _GAP_BETWEEN_PAUSES_S and len(moved) > _WORK_SEEN_S:
+                    longest = max(longest, pause)
+                pause = 0
+            else:
+                pause += 1
+        self.worked = len(moved) >= _WORK_SEEN_S
+        """Whether it moved bytes at all."""
+        self.has_paused_like_this = pause <= 1.5 * longest
+        """Whether it has spun for about as long before, and gone on by itself."""
+        # The very last second may have been cut short.
+        last = moved[-1 - _JUST_BEFORE_S : -1]
+        drew_w = list(view.values("power_w", pause + 1 + _JUST_BEFORE_S))[:_JUST_BEFORE_S]
+        draws_w = view.mean("power_w", stall.seconds)
+        self.ended_at_full_tilt = (
+            self.worked
+            and sum(last) / len(last) >= _FULL_TILT * lower_median(moved)
+            and draws_w is not None
+            and any(watts >= _FALL_OF_POWER * draws_w for watts in drew_w)
+        )
+        """Whether it stopped in the middle of work: bytes as ever till then, and power that fell with them."""
 
 
 def _age_s(window: Window, group: Group, view: GpuView) -> float:
@@ -136,17 +208,21 @@ def _age_s(window: Window, group: Group, view: GpuView) -> float:
     return max(1.0, window.wall - max(started)) if started else _HOUR_S
 
 
-def _suspicion(window: Window, group: Group, stall: _Stall) -> Suspicion:
-    lost = [view for view in window.gpus if view.gpu.state == "lost" and _belongs(view, group)]
+def _lost(window: Window, group: Group) -> list[GpuView]:
+    return [view for view in window.gpus if view.gpu.state == "lost" and _belongs(view, group)]
+
+
+def _suspicion(window: Window, group: Group, stall: _Stall, severity: Severity) -> Suspicion:
+    lost = _lost(window, group)
     culprits = lost or stall.absent
     watts = lower_median([view.mean("power_w", stall.seconds) or 0.0 for view in stall.views])
     cause = _cause(window, group, lost, stall)
     who = f"GPUs {_list(stall.views)}" if len(stall.views) > 1 else stall.views[0].label
     return Suspicion(
         key=group.id,
-        severity="critical",
+        severity=severity,
         gpus=sorted(view.index for view in (culprits or stall.views)),
-        summary=f"The group on {who} hangs: 100 % busy at {watts:.0f} W, and nothing has moved between its GPUs for "
+        summary=f"The group on {who} {'hangs' if severity == 'critical' else 'seems to hang'}: 100 % busy at {watts:.0f} W, and nothing has moved between its GPUs for "
         f"{stall.seconds:.0f} s or more.{f' {cause}' if cause else ''}",
         cause=cause,
         evidence={

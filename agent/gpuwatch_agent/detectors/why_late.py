@@ -1,23 +1,28 @@
 """Why a rank is late: only what the board or the host itself says, and only where it is enough to explain the delay."""
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
-from gpuwatch_agent.detectors.foreign import foreign_processes, named, sm_share
-from gpuwatch_agent.detectors.lateness import Lateness, nvlink_rate, pcie_rate
+from gpuwatch_agent.detectors.foreign import named, sm_share, worst_of
+from gpuwatch_agent.detectors.lateness import Lateness
+from gpuwatch_agent.detectors.link_loss import Fabric, carries, lost_bandwidth, pcie_rate
 from gpuwatch_agent.detectors.lockstep import WINDOW_S, Rank, Working, lower_median
-from gpuwatch_agent.detectors.window import GpuView, Window
+from gpuwatch_agent.detectors.window import GpuView
+from gpuwatch_agent.model.gpu import Gpu
 
 # A throttle that ran for less of the window does not make a rank late.
 _THROTTLED_SHARE = 0.15
 # A cause that explains less than this of the loss is not the cause.
 _EXPLAINS = 0.5
-# A program that takes SMs costs caches and memory traffic too.
+# The most that a group loses for each SM that a stranger takes.
+_COST_OF_SHARE = 0.95
+# What a stranger may cost of whom nobody knows how much it takes; two programs that take turns have half of the GPU each.
+_COST_OF_UNKNOWN = 0.3
+_TAKING_TURNS = 0.5
 _STORM_ERRORS_PER_S = 1.0
 _ERRORS_WINDOW_S = 60.0
 _LIMIT_LOWERED = 0.97
 _UNEVEN_MEMORY = 0.10
+_FABRICS: tuple[Fabric, ...] = ("pcie", "nvlink")
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -31,17 +36,23 @@ class Cause(Struct, frozen=True, kw_only=True):
     action: str
     explains: float
     """The loss of pace that it may bring by itself."""
+    most: float | None = None
+    """The most that may be said to be lost to it, where that is known."""
     evidence: dict[str, float | int | str | None] = {}
 
 
-def cause_of(window: Window, group: Working, late: Lateness) -> Cause | None:
+def cause_of(group: Working, late: Lateness) -> Cause | None:
     """The fact that explains the delay best; `None` where none does, which is then said."""
+    neighbour = _neighbour(late)
     if late.sign == "utilization":
+        # A program that anybody can see comes before what can only be guessed of the host.
+        if neighbour is not None and neighbour.explains >= _EXPLAINS * late.loss:
+            return neighbour
         return _slow_host(late.rank)
     found = [
         cause
         for cause in (
-            _neighbour(window, group, late.rank),
+            neighbour,
             _throttle(late.rank),
             _power_limit(group, late.rank),
             _link(group, late),
@@ -151,62 +162,83 @@ def _power_limit(group: Working, rank: Rank) -> Cause | None:
     )
 
 
-def _neighbour(window: Window, group: Working, rank: Rank) -> Cause | None:
-    strangers = foreign_processes(window, group.group).get(rank.view.uuid, [])
-    # A desktop that nobody has seen computing is no cause.
-    processes = [one for one in strangers if one.kind != "graphics" or one.sm_pct is not None]
-    share = sm_share(processes)
-    if not processes or (share is not None and share < 3.0):
+def _neighbour(late: Lateness) -> Cause | None:
+    processes = late.rank.strangers
+    if not processes:
         return None
-    worst = max(processes, key=lambda one: (one.sm_pct or 0.0, one.memory_bytes or 0))
-    takes = f" takes {share:.0f} % of its SMs" if share is not None else " runs there too"
+    worst, share = worst_of(processes), sm_share(processes)
+    # A program that takes SMs costs caches and memory traffic too.
+    explains = 1.3 * share / 100.0 + 0.02 if share is not None else _COST_OF_UNKNOWN
+    most = None
+    if late.sign in {"power", "activity"}:
+        # Both count what the stranger does as the rank's work: the loss that they tell is too high, and no word against it.
+        most = _COST_OF_SHARE * share / 100.0 if share is not None else _TAKING_TURNS
+        explains = explains if share is not None else max(explains, _EXPLAINS * late.loss)
     return Cause(
         name="noisy_neighbour",
-        short=f"{named(worst)}{takes}",
+        short=f"{named(worst)} {f'takes {share:.0f} % of its SMs' if share is not None else 'runs there too'}",
         sentence="Another program runs on the same GPU.",
         action=f"Move or stop PID {worst.pid}, or give it a GPU of its own (`CUDA_VISIBLE_DEVICES`, MIG, exclusive mode).",
-        explains=1.3 * share / 100.0 + 0.02 if share is not None else 0.3,
+        explains=explains,
+        most=most,
         evidence={"foreign_pid": worst.pid, "foreign_sm_pct": share},
     )
 
 
 def _link(group: Working, late: Lateness) -> Cause | None:
-    """Where the link itself told, it is the cause; else an odd link on the late rank is the best guess there is."""
-    rank, gpu = late.rank, late.rank.view.gpu
-    others = [one.view.gpu for one in group.ranks if one is not rank]
-    explains = late.loss if late.sign == "link" else 0.5 * late.loss
-    usual, now = _least_rate([pcie_rate(one) for one in others]), pcie_rate(gpu)
-    if (group.over_pcie or late.sign == "link") and now and usual and now < 0.95 * usual and gpu.pcie is not None:
-        link = f"PCIe gen {gpu.pcie.gen} ×{gpu.pcie.width}"
-        other = next(one.pcie for one in others if one.pcie is not None and pcie_rate(one) == usual)
-        return Cause(
-            name="pcie_link",
-            short=f"its PCIe link runs at gen {gpu.pcie.gen} ×{gpu.pcie.width} where its siblings have "
-            f"gen {other.gen} ×{other.width}",
-            sentence=f"Its PCIe link is degraded ({link}).",
-            action="Reseat the card and its riser, check the slot's lanes in the BIOS and `dmesg | grep -i aer`; "
-            "a reboot trains the link anew.",
-            explains=explains,
-            evidence={"pcie_gen": gpu.pcie.gen, "pcie_width": gpu.pcie.width},
-        )
-    usual = _least_rate([nvlink_rate(one.view) for one in group.ranks if one is not rank])
-    now = nvlink_rate(rank.view)
-    if now and usual and now < 0.95 * usual and gpu.nvlink is not None:
-        return Cause(
-            name="nvlink_down",
-            short=f"only {gpu.nvlink.active} of its {gpu.nvlink.total} NVLinks are up",
-            sentence="NVLinks of it are down.",
-            action="See `nvidia-smi nvlink -s` and the Xids in `dmesg`; a GPU reset brings a link back, "
-            "one that fails again means a board, bridge or switch to exchange.",
-            explains=explains,
-            evidence={"nvlink_active": gpu.nvlink.active, "nvlink_total": gpu.nvlink.total},
-        )
+    """Where the link itself told, it is the cause; else an odd link that carries the traffic is the best guess there is."""
+    for fabric in (late.fabric,) if late.fabric is not None else _FABRICS:
+        lost = lost_bandwidth(group, late.rank, fabric)
+        if lost and (late.fabric is not None or carries(group, late.rank, fabric)):
+            explains = late.loss if late.fabric is not None else min(0.5 * late.loss, lost)
+            told = _pcie_link if fabric == "pcie" else _nvlink
+            return told(group, late.rank, explains, lost)
     return None
 
 
-def _least_rate(rates: Sequence[float | None]) -> float | None:
-    known = [rate for rate in rates if rate]
-    return lower_median(known) if known else None
+def _pcie_link(group: Working, rank: Rank, explains: float, lost: float) -> Cause | None:
+    pcie = rank.view.gpu.pcie
+    other = _usual_pcie(group, rank)
+    if pcie is None or other is None or other.pcie is None:
+        return None
+    return Cause(
+        name="pcie_link",
+        short=f"its PCIe link runs at gen {pcie.gen} ×{pcie.width} where its siblings have "
+        f"gen {other.pcie.gen} ×{other.pcie.width}",
+        sentence=f"Its PCIe link is degraded (PCIe gen {pcie.gen} ×{pcie.width}).",
+        action="Reseat the card and its riser, check the slot's lanes in the BIOS and `dmesg | grep -i aer`; "
+        "a reboot trains the link anew.",
+        explains=explains,
+        most=lost,
+        evidence={"pcie_gen": pcie.gen, "pcie_width": pcie.width, "bandwidth_lost_pct": round(100 * lost)},
+    )
+
+
+def _usual_pcie(group: Working, rank: Rank) -> Gpu | None:
+    """A sibling with the link that siblings have in the middle."""
+    others = [one.view.gpu for one in group.ranks if one is not rank and pcie_rate(one.view.gpu)]
+    others.sort(key=lambda gpu: pcie_rate(gpu) or 0.0)
+    return others[(len(others) - 1) // 2] if others else None
+
+
+def _nvlink(_: Working, rank: Rank, explains: float, lost: float) -> Cause | None:
+    nvlink = rank.view.gpu.nvlink
+    if nvlink is None:
+        return None
+    return Cause(
+        name="nvlink_down",
+        short=f"only {nvlink.active} of its {nvlink.total} NVLinks are up",
+        sentence="NVLinks of it are down.",
+        action="See `nvidia-smi nvlink -s` and the Xids in `dmesg`; a GPU reset brings a link back, "
+        "one that fails again means a board, bridge or switch to exchange.",
+        explains=explains,
+        most=lost,
+        evidence={
+            "nvlink_active": nvlink.active,
+            "nvlink_total": nvlink.total,
+            "bandwidth_lost_pct": round(100 * lost),
+        },
+    )
 
 
 def _other_board(group: Working, late: Lateness) -> Cause | None:

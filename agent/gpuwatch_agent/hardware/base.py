@@ -161,6 +161,7 @@ class NvLinks(RawReading):
 class Profile(RawReading):
     """How busy the parts of the chip were since the last call, 0 to 100."""
 
+    engine_activity_pct: float | None = None
     sm_activity_pct: float | None = None
     sm_occupancy_pct: float | None = None
     tensor_activity_pct: float | None = None

@@ -1,4 +1,5 @@
-from typing import Literal
+import re
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -22,8 +23,32 @@ class Finding(Struct, frozen=True, kw_only=True):
     """The page that says what it means, how to confirm it and what to do."""
 
 
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+class Told(Protocol):
+    """What a person acts on."""
+
+    @property
+    def gpus(self) -> list[int]:
+        """Whom it names."""
+
+    @property
+    def cause(self) -> str | None:
+        """And why."""
+
+
+def tells_the_same(one: Told, other: Told) -> bool:
+    """Whether both name the same GPUs and the same cause, apart from mere numbers such as degrees and watts."""
+    return set(one.gpus) == set(other.gpus) and _without_numbers(one.cause) == _without_numbers(other.cause)
+
+
+def _without_numbers(text: str | None) -> str | None:
+    return _NUMBER.sub("#", text) if text is not None else None
+
+
 class FindingEvent(Struct, frozen=True, kw_only=True):
-    """A finding that was raised, changed its severity, or was cleared."""
+    """A finding that was raised, changed its severity, its GPUs or its cause, or was cleared."""
 
     event: Literal["raised", "changed", "cleared"]
     at: float

@@ -5,8 +5,13 @@ from msgspec import Struct
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.host import Host
+from gpuwatch_agent.model.probe import ProbeOutcome
 
 SCHEMA = 1
+
+
+NO_GPUS = "no_gpus"
+"""The kind of trouble where the driver is there and lists nothing."""
 
 
 class Trouble(Struct, frozen=True, kw_only=True, gc=False):
@@ -28,6 +33,10 @@ class CollectorCost(Struct, frozen=True, kw_only=True, gc=False):
     last_ms: float | None = None
     mean_ms: float | None = None
     last_error: str | None = None
+    succeeded: bool | None = None
+    """Whether the last round of readings, over all GPUs, had no failure; null before the first."""
+    last_success_at: float | None = None
+    """When it last had none (unix seconds)."""
 
 
 class TargetAccount(Struct, frozen=True, kw_only=True, gc=False):
@@ -76,5 +85,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     host: Host | None = None
     gpus: list[Gpu]
     findings: list[Finding] = []
+    probes: list[ProbeOutcome] = []
+    """The last outcome of each probe that has been run here."""
     trouble: Trouble | None = None
     agent: Cost | None = None

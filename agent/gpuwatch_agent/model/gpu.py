@@ -163,6 +163,8 @@ class Gpu(Struct, frozen=True, kw_only=True):
     throttle_reasons: list[str] | None = None
     throttle_seconds: dict[str, float] | None = None
 
+    engine_activity_pct: float | None = None
+    """How long the graphics and compute engine had anything to do at all: utilisation as the profiler measures it."""
     sm_activity_pct: float | None = None
     sm_occupancy_pct: float | None = None
     tensor_activity_pct: float | None = None

@@ -132,8 +132,9 @@ _REMAPPED = "nvmlDeviceGetRemappedRows"
 _RETIRED = "nvmlDeviceGetRetiredPages"
 _LIMITS = "nvmlDeviceGetPowerManagementLimitConstraints"
 
+_READING = (_gpu("age_s", "seconds", "reading_age", "the agent's clock", "Age of the GPU's fast values."),)
+
 _ACTIVITY = (
-    _gpu("age_s", "seconds", "reading_age", "the agent's clock", "Age of the GPU's fast values."),
     _gpu(
         "utilization_pct",
         "percent",
@@ -161,6 +162,13 @@ _ACTIVITY = (
         "decoder_utilization",
         "nvmlDeviceGetDecoderUtilization",
         "Share of time the video decoder was busy.",
+    ),
+    _gpu(
+        "engine_activity_pct",
+        "percent",
+        "engine_activity",
+        _GPM,
+        "Share of time the graphics and compute engine had anything to do, waiting included.",
     ),
     _gpu("sm_activity_pct", "percent", "sm_activity", _GPM, "Share of streaming multiprocessors with work, over time."),
     _gpu("sm_occupancy_pct", "percent", "sm_occupancy", _GPM, "Share of warp slots in use, over time."),
@@ -290,21 +298,22 @@ _CLOCKS = (
         "Performance state, 0 the fastest, 15 the slowest.",
         whole=True,
     ),
-    *(
-        _gpu(
-            f"throttle_seconds.{reason}",
-            "seconds",
-            "throttle",
-            "fields 74, 76, 269 to 271, or nvmlDeviceGetViolationStatus",
-            "Time for which clocks were held down, by reason.",
-            kind="counter",
-            labels=(("reason", reason),),
-        )
-        for reason in THROTTLE_REASONS
-    ),
 )
 
-_LINKS = (
+_THROTTLING = tuple(
+    _gpu(
+        f"throttle_seconds.{reason}",
+        "seconds",
+        "throttle",
+        "fields 74, 76, 269 to 271, or nvmlDeviceGetViolationStatus",
+        "Time for which clocks were held down, by reason.",
+        kind="counter",
+        labels=(("reason", reason),),
+    )
+    for reason in THROTTLE_REASONS
+)
+
+_PCIE = (
     _gpu(
         "pcie.gen",
         "number",
@@ -343,6 +352,9 @@ _LINKS = (
         kind="counter",
         whole=True,
     ),
+)
+
+_NVLINK = (
     _gpu(
         "nvlink.active", "number", "nvlink_links_active", "nvmlDeviceGetNvLinkState", "NVLinks that are up.", whole=True
     ),
@@ -498,7 +510,21 @@ _HEALTH = (
     ),
 )
 
-GPU_SPECS: tuple[MetricSpec, ...] = (*_ACTIVITY, *_MEMORIES, *_POWER, *_THERMALS, *_CLOCKS, *_LINKS, *_HEALTH)
+GPU_SUBJECTS: dict[str, tuple[MetricSpec, ...]] = {
+    "gpus": _READING,
+    "activity": _ACTIVITY,
+    "memory": _MEMORIES,
+    "power": _POWER,
+    "thermals": _THERMALS,
+    "clocks": _CLOCKS,
+    "throttling": _THROTTLING,
+    "pcie": _PCIE,
+    "nvlink": _NVLINK,
+    "health": _HEALTH,
+}
+"""What is said of a GPU, by what it is about: scrapes can be cut down to some of these."""
+
+GPU_SPECS: tuple[MetricSpec, ...] = tuple(spec for specs in GPU_SUBJECTS.values() for spec in specs)
 
 HOST_SPECS: tuple[MetricSpec, ...] = (
     _host("uptime_s", "seconds", "uptime", "/proc/uptime", "Time since the machine was started."),

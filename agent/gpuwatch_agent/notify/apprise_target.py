@@ -1,15 +1,18 @@
 """Through Apprise: Slack, Discord, ntfy, mail and a hundred more, each by a URL."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, Self
 
 from gpuwatch_agent.model.errors import UsageError
 from gpuwatch_agent.notify.message import Message
 from gpuwatch_agent.notify.redact import scrub, shown_address
-from gpuwatch_agent.notify.target import DeliveryError
+from gpuwatch_agent.notify.target import DeliveryError, may_pass
 
 _LOG = logging.getLogger("apprise")
+# As nearly all of its services write down what a server answered.
+_STATUS = re.compile(r"\berror=(\d{3})\b")
 _TYPES = {"critical": "failure", "warning": "warning", "info": "info"}
 
 
@@ -55,7 +58,8 @@ class AppriseTarget:
             except Exception as error:  # noqa: BLE001  # a hundred services' code: whatever it raises becomes the reason
                 raise DeliveryError(self._scrubbed(f"{type(error).__name__}: {error}"), again=True) from None
         if not sent:
-            raise DeliveryError(self._scrubbed(self._complaints.last or "Apprise could not deliver it"), again=True)
+            reason = self._scrubbed(self._complaints.last or "Apprise could not deliver it")
+            raise DeliveryError(reason, again=not self._complaints.refused)
 
     def _scrubbed(self, reason: str) -> str:
         for url in self._urls:  # a line may be another target's of the same service
@@ -64,7 +68,7 @@ class AppriseTarget:
 
 
 class _Complaints(logging.Handler):
-    """Keeps Apprise's last complaint about one service while inside `with`; it reaches no other log.
+    """Keeps Apprise's complaints about one service while inside `with`; it reaches no other log.
 
     Apprise hands messages to threads of its own, so a line is known as ours by the service's name alone.
     """
@@ -72,15 +76,25 @@ class _Complaints(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.service = ""
-        self.last = ""
+        self.lines: list[str] = []
+
+    @property
+    def last(self) -> str:
+        return self.lines[-1] if self.lines else ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether every recipient answered with a status that another try would meet again; no status is no answer."""
+        statuses = [_STATUS.search(line) for line in self.lines]
+        return bool(statuses) and all(status is not None and not may_pass(int(status[1])) for status in statuses)
 
     def emit(self, record: logging.LogRecord) -> None:
         said = record.getMessage()
         if self.service.lower() in said.lower():
-            self.last = said
+            self.lines.append(said)
 
     def __enter__(self) -> Self:
-        self.last = ""
+        self.lines = []
         _LOG.addHandler(self)
         return self
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gpuwatch_agent.config import NotifySection
-from gpuwatch_agent.model.finding import Finding, FindingEvent
+from gpuwatch_agent.model.finding import Finding, FindingEvent, tells_the_same
 from gpuwatch_agent.notify.message import RANKS, Message, compose
 
 _HOUR_S = 3600.0
@@ -79,7 +79,7 @@ class Outbox:
         """What was raised, changed and cleared since receivers were told."""
         raised = [key for key, finding in self._now.items() if key not in self._told and self._is_loud(finding)]
         changed = [
-            key for key, told in self._told.items() if key in self._now and self._now[key].severity != told.severity
+            key for key, told in self._told.items() if key in self._now and _reads_otherwise(self._now[key], told)
         ]
         return raised, changed, [key for key in self._told if key not in self._now]
 
@@ -123,3 +123,8 @@ class Outbox:
             at=wall,
             ongoing=[self._now.get(key, told) for key, told in self._told.items()],
         )
+
+
+def _reads_otherwise(finding: Finding, told: Finding) -> bool:
+    """Whether whoever was told would act on something else now."""
+    return finding.severity != told.severity or not tells_the_same(finding, told)

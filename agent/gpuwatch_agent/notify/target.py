@@ -4,6 +4,14 @@ from typing import Protocol
 
 from gpuwatch_agent.notify.message import Message
 
+# Time-out, too early, too many, and a server or proxy with troubles of its own; every other 4xx is a refusal for good.
+_PASSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def may_pass(status: int) -> bool:
+    """Whether an HTTP status is one that another try may not meet."""
+    return status in _PASSES
+
 
 class DeliveryError(Exception):
     """A message did not arrive, with the reason in words that hold no secret."""

@@ -16,9 +16,8 @@ import msgspec
 from gpuwatch_agent.model.errors import UsageError
 from gpuwatch_agent.notify.message import Message
 from gpuwatch_agent.notify.redact import scrub, shown_address
-from gpuwatch_agent.notify.target import DeliveryError
+from gpuwatch_agent.notify.target import DeliveryError, may_pass
 
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOST_PATIENCE_S = 3600.0
 
 
@@ -104,6 +103,4 @@ def _judge(response: HTTPResponse) -> None:
         raise DeliveryError(f"it answers {status}, which points elsewhere: write that address instead", again=False)
     asked = response.headers.get("Retry-After", "")
     wait_s = min(float(asked), _MOST_PATIENCE_S) if asked.isascii() and asked.isdecimal() else 0.0
-    raise DeliveryError(
-        f"it answers {status} {response.reason}".strip(), again=status in _TRY_AGAIN, not_before_s=wait_s
-    )
+    raise DeliveryError(f"it answers {status} {response.reason}".strip(), again=may_pass(status), not_before_s=wait_s)

@@ -15,7 +15,7 @@ from gpuwatch_agent.config import Config
 from gpuwatch_agent.hardware.base import Device, GpuProcess, Hardware, Identity, NodeFacts, Placement, Tier
 from gpuwatch_agent.hardware.host import HostReader, node_name
 from gpuwatch_agent.model.errors import DriverSilentError
-from gpuwatch_agent.model.frame import Cost, Frame, Trouble
+from gpuwatch_agent.model.frame import NO_GPUS, Cost, Frame, Trouble
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.host import Host
 from gpuwatch_agent.model.process import Process
@@ -224,7 +224,7 @@ class Rig:
             samples=self._samples,
             sample_ms=round(self._sample_s * 1000, 3) if self._sample_s is not None else None,
             missed_deadlines=self._missed,
-            collectors=self._meter.report(),
+            collectors=self._meter.report(self._wall_clock()),
         )
 
     def placements(self) -> dict[int, Placement]:
@@ -271,7 +271,7 @@ def _ras_watch(config: Config, meter: Meter, clock: Callable[[], float]) -> "Ras
 
 
 _NO_GPUS = Trouble(
-    kind="no_gpus",
+    kind=NO_GPUS,
     message="The NVIDIA driver is there, but it lists no GPU.",
     action="Check that the boards are seated and powered (`lspci | grep -i nvidia`), that the container was given GPUs, "
     "and `dmesg | grep -i nvrm`.",

@@ -2,7 +2,7 @@
 
 from msgspec import structs
 
-from gpuwatch_agent.detectors.baseline import busy_baseline, job_age_s
+from gpuwatch_agent.detectors.baseline import busy_baselines, job_age_s
 from gpuwatch_agent.model.gpu import Gpu
 from support.ranks import late, ranks, worker
 from support.windows import START, Story
@@ -20,9 +20,32 @@ def test_an_earlier_jobs_past_is_no_yardstick() -> None:
 
     story = Story(ranks(2), [])
     story.passes(400, change)
-    baseline = busy_baseline(story.history, "GPU-0", 190)
-    assert baseline is not None
-    assert baseline.power_w == 600.0
+    assert busy_baselines(story.history, ["GPU-0"], 190)["GPU-0"].power_w == 600.0
+
+
+def test_yardsticks_of_a_group_are_of_the_same_seconds() -> None:
+    """One rank is not read while the load is high: what is usual for it is not held lower or higher for that."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        gone = gpu.index == 1 and 50 <= second < 90
+        return structs.replace(gpu, power_w=None if gone else 600.0 if 50 <= second < 90 else 400.0)
+
+    story = Story(ranks(4), [])
+    story.passes(200, change)
+    together = busy_baselines(story.history, [f"GPU-{index}" for index in range(4)])
+    assert {one.power_w for one in together.values()} == {400.0}
+
+
+def test_a_rank_that_is_hardly_read_does_not_undo_its_siblings_yardsticks() -> None:
+    """It has none of its own then."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, power_w=None) if gpu.index == 2 and second % 10 else gpu
+
+    story = Story(ranks(3), [])
+    story.passes(200, change)
+    together = busy_baselines(story.history, ["GPU-0", "GPU-1", "GPU-2"])
+    assert [together[f"GPU-{index}"].power_w for index in range(3)] == [600.0, 600.0, None]
 
 
 def test_while_a_group_limps_the_yardstick_stays() -> None:
@@ -35,3 +58,21 @@ def test_while_a_group_limps_the_yardstick_stays() -> None:
     (finding,) = story.frame.findings
     assert finding.gpus == [2]
     assert float(finding.evidence["bytes_against_usual"] or 0) < 0.75
+
+
+def test_a_fault_that_is_over_is_no_yardstick_either() -> None:
+    """Nor for the hour after it: back at work as before, nobody is late against the time when one was."""
+    from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
+
+    def starves(gpu: Gpu, second: int) -> Gpu:
+        held = {"utilization_pct": 58.0, "power_w": 520.0} if gpu.index == 2 else {"power_w": 560.0}
+        return structs.replace(gpu, **held)
+
+    boards = ranks(4, activity=False)
+    # Its silicon draws a little more than its siblings' at equal work.
+    boards[2] = structs.replace(boards[2], power_w=630.0)
+    story = Story(boards, [TpImbalanceDetector()])
+    story.passes(120)
+    assert [finding.gpus for finding in story.passes(900, starves)] == [[2]]
+    story.passes(600)
+    assert [event.event for event in story.engine.events] == ["raised", "cleared"]

@@ -3,7 +3,7 @@
 import pytest
 
 from gpuwatch_agent.detectors.fan_failure import FanFailureDetector
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, hot, working
 from support.windows import Change, Story
 
@@ -84,5 +84,5 @@ def test_it_stays_while_the_board_cools_a_little() -> None:
 @pytest.mark.parametrize(("fans", "severity"), [(1, "warning"), (2, "critical")])
 def test_simulated_dead_fans_are_found(fans: int, severity: str) -> None:
     """One of two, and both."""
-    run = SimulatedRun(f"2x4090+fan-dead@0={fans}", 60, [FanFailureDetector()])
+    run = story_of(f"2x4090+fan-dead@0={fans}", 60, [FanFailureDetector()])
     assert [(one.severity, one.gpus) for one in run.findings] == [(severity, [0])]

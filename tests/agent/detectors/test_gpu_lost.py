@@ -3,8 +3,10 @@
 from msgspec import structs
 
 from gpuwatch_agent.detectors.gpu_lost import GpuLostDetector
+from gpuwatch_agent.detectors.gpu_stale import GpuStaleDetector
 from gpuwatch_agent.model.errors import GpuLostError, GpuNeedsResetError
 from gpuwatch_agent.model.finding import Finding
+from gpuwatch_agent.model.frame import Trouble
 from gpuwatch_agent.model.gpu import Gpu, Xid
 from support.windows import Story
 
@@ -44,3 +46,37 @@ def test_a_gpu_that_wants_a_reset_is_told_apart() -> None:
 def test_a_moment_is_not_said() -> None:
     """Two seconds of patience: the list of GPUs is read anew after a reset."""
     assert told(str(GpuLostError()), seconds=2) == []
+
+
+GONE = Trouble(kind="driver_not_loaded", message="The driver is not loaded.", action="Load it.")
+
+
+def all_stale(trouble: Trouble, gpus: list[Gpu] = GPUS) -> list[Finding]:
+    story = Story(
+        [structs.replace(gpu, state="stale", age_s=9.0) for gpu in gpus], [GpuLostDetector(), GpuStaleDetector()]
+    )
+    story.frame = structs.replace(story.frame, trouble=trouble)
+    return story.passes(20)
+
+
+def test_a_driver_that_goes_away_is_one_finding_with_all_gpus() -> None:
+    """Not a word about single GPUs, and none that they are silent: the driver's own sentence is the cause."""
+    (finding,) = all_stale(GONE)
+    assert (finding.kind, finding.severity, finding.gpus) == ("gpu_lost", "critical", [0, 1])
+    assert (finding.cause, finding.action) == ("The driver is not loaded.", "Load it.")
+    assert finding.summary.startswith("None of the 2 GPUs of this node can be reached")
+
+
+def test_a_driver_that_never_came_up_is_told_and_a_machine_without_any_is_not() -> None:
+    """After a kernel update no row is left to name; where no driver is installed, or no GPU listed, nothing was lost."""
+    (finding,) = all_stale(GONE, [])
+    assert (finding.severity, finding.gpus) == ("critical", [])
+    for kind in ("library_missing", "no_gpus"):
+        assert all_stale(structs.replace(GONE, kind=kind), []) == []
+        assert len(all_stale(structs.replace(GONE, kind=kind))) == 1
+
+
+def test_a_sampler_in_trouble_is_not_the_driver() -> None:
+    """It crashed or hangs and is started anew: the GPUs are silent and not lost."""
+    (finding,) = all_stale(structs.replace(GONE, kind="sampler_crashed"))
+    assert finding.kind == "gpu_stale"

@@ -9,7 +9,7 @@ from gpuwatch_agent.detectors.power_brake import PowerBrakeDetector
 from gpuwatch_agent.detectors.power_throttle import PowerThrottleDetector
 from gpuwatch_agent.detectors.thermal_throttle import ThermalThrottleDetector
 from gpuwatch_agent.hardware.simulated.machines import MACHINES
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 
 ALL = (
     ThermalThrottleDetector(),
@@ -24,7 +24,7 @@ ALL = (
 @pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_ten_healthy_minutes_pass_in_silence(machine: str) -> None:
     """Power caps, bursts, idle spells and fans at rest included."""
-    assert SimulatedRun(machine, 600, ALL).events == []
+    assert story_of(machine, 600, ALL).events == []
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_ten_healthy_minutes_pass_in_silence(machine: str) -> None:
 )
 def test_other_faults_are_not_mistaken_for_heat_or_power(fault: str) -> None:
     """Their own findings tell them."""
-    assert SimulatedRun(f"dgx-h100-8+{fault}@3~30", 120, ALL).events == []
+    assert story_of(f"dgx-h100-8+{fault}@3~30", 120, ALL).events == []

@@ -4,7 +4,7 @@ import pytest
 
 from gpuwatch_agent.detectors.high_temperature import HighTemperatureDetector
 from gpuwatch_agent.detectors.thermal_throttle import ThermalThrottleDetector
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, hot, working
 from support.windows import Change, Story, kinds
 
@@ -80,7 +80,7 @@ def test_near_shutdown_is_critical() -> None:
 
 def test_a_simulated_machine_close_to_its_limit_is_told_once() -> None:
     """Close to the limit is one kind of finding, throttled another, never both of one GPU."""
-    run = SimulatedRun("dgx-h100-8+hot@3=0.28", 200, [ThermalThrottleDetector(), HighTemperatureDetector()])
+    run = story_of("dgx-h100-8+hot@3=0.28", 200, [ThermalThrottleDetector(), HighTemperatureDetector()])
     assert kinds(run.findings) == ["high_temperature"]
-    hotter = SimulatedRun("dgx-h100-8+hot@3=0.6", 150, [ThermalThrottleDetector(), HighTemperatureDetector()])
+    hotter = story_of("dgx-h100-8+hot@3=0.6", 150, [ThermalThrottleDetector(), HighTemperatureDetector()])
     assert kinds(hotter.findings) == ["thermal_throttle"]

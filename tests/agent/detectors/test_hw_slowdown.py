@@ -3,7 +3,7 @@
 import pytest
 
 from gpuwatch_agent.detectors.hw_slowdown import HwSlowdownDetector
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, hot, working
 from support.windows import Change, Story
 
@@ -63,4 +63,4 @@ def test_a_blink_at_a_change_of_clocks_is_not_told() -> None:
 @pytest.mark.parametrize("fault", ["hot@3", "power-brake@3"])
 def test_simulated_heat_and_brake_are_not_told_twice(fault: str) -> None:
     """Both set the generic bit, and both have a finding of their own."""
-    assert SimulatedRun(f"dgx-h100-8+{fault}", 60, [HwSlowdownDetector()]).events == []
+    assert story_of(f"dgx-h100-8+{fault}", 60, [HwSlowdownDetector()]).events == []

@@ -155,3 +155,17 @@ def test_a_desktop_is_no_allocation() -> None:
     assert told(held(process=xorg, gib=1.0)) == []
     (finding,) = told(held(process=xorg, gib=6.0), seconds=1000)
     assert finding.severity == "info"
+
+
+def test_half_an_hour_outlives_readings_that_drop_out() -> None:
+    """One in ten missing, and half a minute of none: it is idle all the same; a second of work begins it anew."""
+
+    def spotty(gpu: Gpu, second: int) -> Gpu:
+        gone = second % 10 == 3 or 600 <= second < 630
+        return structs.replace(gpu, utilization_pct=None, power_w=None) if gone else gpu
+
+    def works_once(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, utilization_pct=80.0) if second == 900 else gpu
+
+    assert kinds(Story([held()], [IdleAllocationDetector()]).passes(1830, spotty)) == ["idle_allocation"]
+    assert Story([held()], [IdleAllocationDetector()]).passes(1830, works_once) == []

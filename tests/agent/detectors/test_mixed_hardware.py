@@ -70,7 +70,7 @@ def test_a_lowered_power_limit_names_the_odd_board() -> None:
         (finding,) = told(*(make(board(index, power_limit_w=400.0 if index == 5 else 700.0)) for index in range(8)))
         assert (finding.severity, finding.gpus) == ("info", [5])
         assert "GPU 5 has a power limit of 400 W, the 7 others 700 W" in finding.summary
-        assert "nvidia-smi -i GPU -pl WATTS" in finding.action
+        assert "nvidia-smi -i N -pl WATTS" in finding.action
 
 
 def test_of_two_boards_the_lower_one_is_odd() -> None:

@@ -66,7 +66,7 @@ def test_a_link_that_goes_down_under_a_group_is_critical() -> None:
     assert (finding.severity, finding.gpus) == ("critical", [0])
     assert "NVLinks 4 and 5" in finding.summary
     assert "trainer" in finding.summary
-    assert "up to 33% less" in finding.summary
+    assert "up to 33 % less" in finding.summary
 
 
 def test_all_links_down_is_told_where_there_is_a_switch() -> None:

@@ -41,7 +41,7 @@ def test_a_noisy_link_is_named_with_its_peer() -> None:
     """Which link, to where, how much a minute."""
     (finding,) = Story(GPUS, [NvlinkErrorsDetector()]).passes(90, growing((2,), {"replay": 25.0}))
     assert (finding.severity, finding.gpus) == ("warning", [1])
-    assert "NVLink 2 of GPU 1 is noisy: 1,500 replays a minute" in finding.summary
+    assert "NVLink 2 of GPU 1 is noisy: 1,500 replays within a minute" in finding.summary
     assert finding.evidence["peer"] == "00000000:07:00.0"
 
 
@@ -113,3 +113,54 @@ def test_resets_gaps_and_absent_counters_invent_nothing() -> None:
     assert Story(GPUS, [NvlinkErrorsDetector()]).passes(120, reset) == []
     assert Story(GPUS, [NvlinkErrorsDetector()]).passes(120, silent) == []
     assert Story(bare, [NvlinkErrorsDetector()]).passes(60) == []
+
+
+BUS = ("00000000:1B:00.0", "00000000:43:00.0", "00000000:52:00.0", "00000000:61:00.0")
+
+
+def bridged(index: int, errors: Mapping[int, Mapping[str, int]]) -> Gpu:
+    """A board with four links to the one beside it; its driver prints the peer with a short domain."""
+    ports = [
+        NvLinkPort(
+            index=link, state="up", peer=BUS[index ^ 1][4:], peer_type="gpu", errors={**NONE, **errors.get(link, {})}
+        )
+        for link in range(4)
+    ]
+    return Gpu(index=index, uuid=f"GPU-{index}", pci_bus_id=BUS[index], nvlink=NvLink(active=4, total=4, links=ports))
+
+
+def noisy_at(ends: Mapping[int, float]) -> Change:
+    """Link 2 of these boards counts so many replays a second."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        per_s = ends.get(gpu.index)
+        passed = second // 10 * 10
+        return gpu if per_s is None else bridged(gpu.index, {2: {"replay": NONE["replay"] + int(per_s * passed)}})
+
+    return change
+
+
+def test_a_noisy_bridge_is_one_finding_with_both_ends() -> None:
+    """Both boards count: the bridge between them is named once, with the worse end's numbers; the other pair is left out."""
+    story = Story([bridged(index, {}) for index in range(4)], [NvlinkErrorsDetector()])
+    (finding,) = story.passes(90, noisy_at({0: 5.0, 1: 25.0}))
+    assert (finding.severity, finding.gpus) == ("warning", [0, 1])
+    assert finding.summary.startswith("NVLink 2 of GPU 1 is noisy: 1,500 replays a minute")
+    assert finding.cause == "Link 2, to GPU 0, corrupts packets, at both ends (GPUs 0 and 1)."
+
+
+def test_a_bridge_that_counts_at_one_end_names_that_end_and_its_peer() -> None:
+    """The counters of one end are enough; when the other joins in, it is the same finding."""
+    story = Story([bridged(index, {}) for index in range(4)], [NvlinkErrorsDetector()])
+    (finding,) = story.passes(90, noisy_at({1: 25.0}))
+    assert finding.gpus == [1]
+    assert "to GPU 0" in str(finding.cause)
+    (later,) = story.passes(90, noisy_at({0: 25.0, 1: 25.0}))
+    assert (later.key, later.since, later.gpus) == (finding.key, finding.since, [0, 1])
+
+
+def test_two_noisy_bridges_are_two_findings() -> None:
+    """Each is a part to exchange."""
+    story = Story([bridged(index, {}) for index in range(4)], [NvlinkErrorsDetector()])
+    findings = story.passes(90, noisy_at(dict.fromkeys(range(4), 25.0)))
+    assert sorted(one.gpus for one in findings) == [[0, 1], [2, 3]]

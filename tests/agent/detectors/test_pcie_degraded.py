@@ -145,3 +145,16 @@ def test_absent_readings_are_nobodys_fault() -> None:
         structs.replace(board(3), pcie=Pcie(width=8)),
     ]
     assert told(bare) == []
+
+
+def test_a_reading_that_drops_out_does_not_end_the_load() -> None:
+    """Whom it concerns stays the same while utilisation is unread for a second; when it is read as idle it ends."""
+
+    def unread(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, utilization_pct=None) if second % 10 == 9 and gpu.index == 1 else gpu
+
+    story = Story([board(index, width=8) for index in range(2)], [PcieDegradedDetector()])
+    story.passes(40)
+    for _ in range(20):
+        (finding,) = story.passes(1, unread)
+        assert (finding.severity, finding.gpus) == ("info", [0, 1])

@@ -1,9 +1,11 @@
 """The hardware power brake: rare, grave, and told apart from everything else that holds clocks down."""
 
 import pytest
+from msgspec import structs
 
 from gpuwatch_agent.detectors.power_brake import PowerBrakeDetector
-from support.simulated_findings import SimulatedRun
+from gpuwatch_agent.model.host import Host
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, working
 from support.windows import Change, Story
 
@@ -24,11 +26,35 @@ def test_a_pulled_brake_is_critical_within_ten_seconds() -> None:
 
 
 def test_all_braked_together_is_the_servers_supply() -> None:
-    """Each GPU is told, and the cause is what they share."""
-    findings = node().passes(10, held("hw_power_brake", *range(8), sm_clock_mhz=990))
-    assert [finding.gpus for finding in findings] == [[index] for index in range(8)]
-    assert findings[0].cause is not None
-    assert findings[0].cause.startswith("8 of 8 GPUs are braked together")
+    """One finding names them all, for what they share is the cause; as soon as one alone would be told."""
+    (finding,) = node().passes(10, held("hw_power_brake", *range(8), sm_clock_mhz=990))
+    assert (finding.severity, finding.gpus, finding.key) == ("critical", list(range(8)), "node")
+    assert finding.summary == (
+        "GPUs 0 to 7 are braked by the power supply at once (hardware power brake): at worst 990 of 1,980 MHz, up to "
+        "50 % slower."
+    )
+    assert finding.cause == (
+        "All 8 GPUs of the node together: a supply that failed or lost its feed, or the power limit of server or rack."
+    )
+    assert finding.evidence["gpus_braked"] == 8
+
+
+def test_some_braked_together_are_told_each() -> None:
+    """Half of the node hangs on one supply, perhaps: the cause says how many they are."""
+    findings = node().passes(10, held("hw_power_brake", 0, 1, 2, 3, sm_clock_mhz=990))
+    assert [finding.gpus for finding in findings] == [[0], [1], [2], [3]]
+    assert str(findings[0].cause).startswith("4 of 8 GPUs are braked together")
+
+
+def test_nothing_is_said_of_the_node_before_it_has_booted() -> None:
+    """The grace after the start holds for what most GPUs have as well."""
+    gpus = [working(index) for index in range(4)]
+    story = Story(gpus, [PowerBrakeDetector()], {"power_brake": {"boot_grace_s": 300.0}})
+    story.frame = structs.replace(story.frame, host=Host(uptime_s=60.0))
+    assert story.passes(60, held("hw_power_brake", *range(4))) == []
+    story.frame = structs.replace(story.frame, host=Host(uptime_s=400.0))
+    (finding,) = story.passes(10, held("hw_power_brake", *range(4)))
+    assert finding.gpus == [0, 1, 2, 3]
 
 
 def test_short_pulls_that_come_again_are_a_warning() -> None:
@@ -72,6 +98,6 @@ def test_it_ends_a_minute_after_the_brake_is_let_go() -> None:
 
 def test_a_simulated_brake_is_found() -> None:
     """That GPU, critical, seconds after it began."""
-    run = SimulatedRun("dgx-h100-8+power-brake@2~20", 40, [PowerBrakeDetector()])
+    run = story_of("dgx-h100-8+power-brake@2~20", 40, [PowerBrakeDetector()])
     assert [(one.severity, one.gpus) for one in run.findings] == [("critical", [2])]
     assert (run.raised_after_s("power_brake") or 99) <= 35

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gpuwatch_agent.detectors.power_throttle import PowerThrottleDetector
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, working
 from support.windows import Change, Story
 
@@ -122,6 +122,6 @@ def test_a_board_without_counters_is_judged_by_the_reason() -> None:
 
 def test_a_simulated_lowered_limit_is_found() -> None:
     """That GPU, as a warning, within fifteen seconds, though limits are read every ten."""
-    run = SimulatedRun("dgx-h100-8+power-cap@3~20", 60, [PowerThrottleDetector()])
+    run = story_of("dgx-h100-8+power-cap@3~20", 60, [PowerThrottleDetector()])
     assert [(one.severity, one.gpus) for one in run.findings] == [("warning", [3])]
     assert (run.raised_after_s("power_throttle") or 99) <= 35

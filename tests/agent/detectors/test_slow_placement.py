@@ -7,7 +7,7 @@ from msgspec import structs
 
 from gpuwatch_agent.detectors.slow_placement import SlowPlacementDetector
 from gpuwatch_agent.model.finding import Finding
-from gpuwatch_agent.model.gpu import Gpu
+from gpuwatch_agent.model.gpu import Gpu, Mig
 from gpuwatch_agent.model.process import Process
 from gpuwatch_agent.model.topology import Topology, TopologyGpu
 from support.windows import Story, kinds
@@ -215,3 +215,34 @@ def test_an_engine_that_takes_all_it_sees() -> None:
 def test_hidden_gpus_can_be_switched_off_by_themselves() -> None:
     """Where people share a machine by that variable."""
     assert told(pair(), settings={"hidden_gpus": False}) == []
+
+
+def sliced(one: Gpu) -> Gpu:
+    return structs.replace(one, mig=Mig(enabled=True), utilization_pct=None)
+
+
+def test_a_group_in_slices_while_a_joined_pair_is_idle() -> None:
+    """Info: MIG takes peer-to-peer away, so whole GPUs would be faster; only those are offered."""
+    (finding,) = told([sliced(busy(0, gpu_instance=1)), sliced(busy(1, gpu_instance=1)), gpu(2), gpu(3)])
+    assert (finding.severity, finding.gpus, finding.evidence["better"]) == ("info", [0, 1], "2,3")
+    assert finding.summary == (
+        "Group vllm:qwen@99 on slices of GPUs 0 and 1 meets in host memory (MIG), while GPUs 2 and 3 are idle: "
+        "on GPUs 2 and 3 it would have NV4."
+    )
+    assert finding.cause is not None
+    assert finding.cause.startswith("MIG: no peer-to-peer")
+
+
+def test_slices_are_no_seats_for_a_job_that_has_whole_gpus() -> None:
+    """Neither as better ones, nor as hidden ones; nor is there anything better where only slices are idle."""
+    assert told([busy(0), sliced(gpu(1)), busy(2), sliced(gpu(3))]) == []
+    assert told([*pair()[:2], sliced(gpu(2)), sliced(gpu(3))]) == []
+    (finding,) = told([*pair()[:3], sliced(gpu(3))])
+    assert "runs on 2 of 3 GPUs" in finding.summary
+    assert told([sliced(busy(0)), sliced(busy(1)), sliced(gpu(2)), sliced(gpu(3))]) == []
+
+
+def test_gpus_named_by_their_uuid_are_counted_alike() -> None:
+    """Half of a node's GPUs by UUID, in another order than theirs."""
+    (finding,) = told(pair(visible_gpus="GPU-1,GPU-0"))
+    assert finding.evidence["idle"] == "2,3"

@@ -6,9 +6,9 @@ from msgspec import structs
 from gpuwatch_agent.detectors.thermal_throttle import ThermalThrottleDetector
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.gpu import Gpu
-from support.simulated_findings import SimulatedRun
+from support.simulated_story import story_of
 from support.warm_gpus import are, held, hot, working
-from support.windows import Change, Story
+from support.windows import START, Change, Story
 
 HOT = hot(89.0, sm_clock_mhz=1065)
 BOTH = "sw_thermal hw_slowdown hw_thermal"
@@ -107,16 +107,15 @@ def test_power_capping_counted_as_heat_is_not_told() -> None:
 
 def test_a_moment_of_heat_is_not_told() -> None:
     """Two seconds now and then stay below what a person should hear of."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        ran = sum(min(2, max(0, second - start + 1)) for start in (10, 50, 90))
+        counters = gpu.throttle_seconds or {}
+        return structs.replace(gpu, throttle_seconds=counters | {"sw_thermal": counters["sw_thermal"] + ran})
+
     story = group()
-    for start in (10, 50, 90):
-        story.passes(start - story.seconds)
-        counters = {"sw_thermal": 7015.0 + 2 * start}
-
-        def change(gpu: Gpu, second: int, start: int = start, counters: dict[str, float] = counters) -> Gpu:
-            ran = min(2, second - start + 1)
-            return structs.replace(gpu, throttle_seconds={reason: total + ran for reason, total in counters.items()})
-
-        assert story.passes(30, change) == []
+    for _ in range(26):
+        assert story.passes(5, change) == []
 
 
 def test_it_stays_while_it_flickers_and_ends_a_minute_after() -> None:
@@ -146,14 +145,91 @@ def test_boards_without_the_finer_reasons_are_judged_by_their_limit() -> None:
     assert finding.evidence["by_hardware"] == "yes"
 
 
-def test_the_room_is_named_when_all_are_hot() -> None:
-    """Eight hot GPUs are no eight bad heat sinks."""
-    findings = group().passes(15, held("sw_thermal", *range(8), **hot(88.0, sm_clock_mhz=1700)))
-    assert len(findings) == 8
-    assert {one.cause for one in findings} == {
-        "All 7 other GPUs are near their limits too: the air comes in too warm, or too little of it."
-    }
-    assert not any("wait" in one.summary for one in findings)
+def test_a_node_that_is_hot_as_a_whole_is_one_finding() -> None:
+    """Eight hot GPUs are no eight bad heat sinks: one finding names them all and the node's air, as soon as one would be told."""
+    story = group()
+    change = held("sw_thermal", *range(8), **hot(88.0, sm_clock_mhz=1700))
+    assert story.passes(10, change) == []
+    finding = only(story.passes(5, change))
+    assert (finding.severity, finding.gpus, finding.key) == ("warning", list(range(8)), "node")
+    assert finding.summary == (
+        "GPUs 0 to 7 are slowed down by heat at once (88 °C): at worst 1,700 of 1,980 MHz, up to 14 % slower."
+    )
+    assert finding.cause == (
+        "All 8 GPUs of the node together: the air comes in too warm, or too little of it (intake, fans, room)."
+    )
+    assert "chassis fans" in finding.action
+    assert finding.since == pytest.approx(START, abs=1.0)
+    assert only(story.passes(200, change)).since == finding.since
+
+
+def test_who_is_far_worse_off_than_a_hot_node_has_a_finding_of_its_own() -> None:
+    """Seven are a seventh slower, one by half; one more has a fan that stands still."""
+    all_hot = held("sw_thermal", *range(8), **hot(88.0, sm_clock_mhz=1700))
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        gpu = all_hot(gpu, second)
+        if gpu.index == 3:
+            return structs.replace(gpu, sm_clock_mhz=990)
+        return structs.replace(gpu, fans_pct=[0, 80]) if gpu.index == 6 else gpu
+
+    findings = {tuple(one.gpus): one for one in group().passes(20, change)}
+    assert set(findings) == {(0, 1, 2, 4, 5, 7), (3,), (6,)}
+    assert findings[3,].severity == "critical"
+    assert findings[3,].cause is not None
+    assert "far worse off" in findings[3,].cause
+    assert findings[6,].cause == "A fan of the board stands still."
+    assert str(findings[0, 1, 2, 4, 5, 7].cause).startswith("6 of 8 GPUs of the node together")
+
+
+@pytest.mark.parametrize("hit", [(0, 1), (0, 1, 2), (0, 1, 2, 3)])
+def test_half_of_a_node_is_not_the_node(hit: tuple[int, ...]) -> None:
+    """Each is told for itself."""
+    findings = group().passes(20, held("sw_thermal", *hit, **hot(88.0, sm_clock_mhz=1700)))
+    assert sorted(one.gpus[0] for one in findings) == list(hit)
+    assert all(len(one.gpus) == 1 for one in findings)
+
+
+def test_two_gpus_are_no_node_to_speak_of() -> None:
+    """Neighbours warm each other: both are told, each with its slot."""
+    findings = group(working(0), working(1)).passes(20, held("sw_thermal", 0, 1, **hot(88.0)))
+    assert [one.gpus for one in findings] == [[0], [1]]
+
+
+def test_a_node_that_warms_up_gpu_by_gpu_becomes_one_finding() -> None:
+    """The first are told by themselves; once most are hot their findings give way to that of the node."""
+    story = group()
+
+    def warming(gpu: Gpu, second: int) -> Gpu:
+        return held("sw_thermal", gpu.index, since=20 * gpu.index, **hot(88.0, sm_clock_mhz=1700))(gpu, second)
+
+    assert [one.gpus for one in story.passes(35, warming)] == [[0], [1]]
+    story.passes(185, warming)
+    assert only(story.frame.findings).gpus == list(range(8))
+
+
+def test_a_twitch_of_the_others_does_not_make_it_the_nodes() -> None:
+    """One is hot for long, the others for three seconds as it is told."""
+    lasting = held("sw_thermal", 5, **HOT)
+    twitching = held("sw_thermal", *range(8), since=8, **hot(88.0, sm_clock_mhz=1700))
+    finding = only(group().passes(12, lambda gpu, s: lasting(gpu, s) if gpu.index == 5 else twitching(gpu, s)))
+    assert finding.gpus == [5]
+
+
+def test_a_node_that_cools_down_gpu_by_gpu_stays_one_finding_until_few_are_left() -> None:
+    """Three of eight are still the node's; the last is told by itself, and none is told twice in the end."""
+    story = group()
+    story.passes(20, held("sw_thermal", *range(8), **hot(88.0)))
+    story.gpus = [
+        structs.replace(gpu, throttle_seconds={**(gpu.throttle_seconds or {}), "sw_thermal": 7035.0})
+        for gpu in story.gpus
+    ]
+    assert only(story.passes(90, held("sw_thermal", 0, 1, 2, since=20, **hot(88.0)))).gpus == [0, 1, 2]
+    story.gpus = [
+        structs.replace(gpu, throttle_seconds={**(gpu.throttle_seconds or {}), "sw_thermal": 7135.0})
+        for gpu in story.gpus
+    ]
+    assert only(story.passes(90, held("sw_thermal", 2, since=110, **hot(88.0)))).key == "GPU-2"
 
 
 def test_the_memory_is_named_when_the_core_is_cool() -> None:
@@ -209,7 +285,7 @@ def test_a_gap_does_not_make_heat_of_silence() -> None:
 @pytest.mark.parametrize(("machine", "gpu"), [("dgx-h100-8", 5), ("dgx-v100-8", 3), ("4x3090-bridged", 1), ("l4", 0)])
 def test_a_blocked_slot_of_a_simulated_machine_is_found(machine: str, gpu: int) -> None:
     """With and without counters, with margins and degrees, in a group and alone: that GPU and no other."""
-    run = SimulatedRun(f"{machine}+hot@{gpu}=0.7~20", 120, [ThermalThrottleDetector()])
+    run = story_of(f"{machine}+hot@{gpu}=0.7~20", 120, [ThermalThrottleDetector()])
     finding = only(run.findings)
     assert finding.gpus == [gpu]
     assert finding.severity in {"warning", "critical"}

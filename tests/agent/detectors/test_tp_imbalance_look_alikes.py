@@ -1,5 +1,7 @@
 """What power alone may say, and what loading, desktops and links without counters look like."""
 
+from random import Random
+
 from msgspec import structs
 
 from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
@@ -150,3 +152,46 @@ def test_a_board_without_a_bridge_is_no_fault() -> None:
         for gpu in ranks(3)
     ]
     assert Story(gpus, [TpImbalanceDetector()]).passes(120) == []
+
+
+def test_the_first_second_after_a_pause_is_no_evidence() -> None:
+    """Sensors average another part of it each: one reads it full, the others have half of the pause in theirs."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        if second % 10 < 3:
+            return structs.replace(gpu, utilization_pct=0.0, sm_activity_pct=0.0, power_w=120.0)
+        if second % 10 == 3 and gpu.index != 1:
+            return structs.replace(gpu, sm_activity_pct=20.0, power_w=300.0)
+        return gpu
+
+    told = story(ranks(4))
+    for _ in range(20):
+        assert told.passes(10, change) == []
+
+
+def test_a_power_sensor_that_stands_still_makes_nobody_late() -> None:
+    """The load falls and one sensor goes on showing what was: a gap, as long as its siblings' readings move."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        watts = 600.0 if second < 200 else 500.0
+        moved = watts + 0.1 * (second * (gpu.index + 3) % 11)
+        return structs.replace(gpu, power_w=600.0 if gpu.index == 0 and second >= 195 else moved)
+
+    for count in (2, 4):
+        told = story(ranks(count, activity=False))
+        told.passes(200, change)
+        for _ in range(8):
+            assert told.passes(10, change) == []
+
+
+def test_noisy_sensors_at_light_work_make_nobody_late() -> None:
+    """Of so few points of SM activity the noise is a large part: two ranks that differ by no more are alike."""
+    noise = Random(4)
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        share, points = (1.0, 30.0) if second <= 150 else (0.8, 25.0)
+        return structs.replace(with_bytes(gpu, share), sm_activity_pct=points + noise.gauss(0.0, 2.0))
+
+    told = story(ranks(2))
+    for _ in range(40):
+        assert told.passes(10, change) == []

@@ -5,7 +5,7 @@ from msgspec import structs
 
 from gpuwatch_agent.detectors.tp_stalled import TpStalledDetector
 from gpuwatch_agent.model.gpu import Gpu, NvLink, Xid
-from support.ranks import ranks, spinning
+from support.ranks import ranks, spinning, with_bytes
 from support.windows import START, Story
 
 DETECTORS = [TpStalledDetector()]
@@ -22,9 +22,40 @@ def test_work_that_stops_in_a_spin_is_a_stall(count: int) -> None:
     assert told.passes(10) == []
 
 
+def waiting(gpu: Gpu, second: int) -> Gpu:
+    """An engine that spins for want of requests: it draws more than a board where all has stopped."""
+    return structs.replace(spinning(gpu, second), power_w=210.0)
+
+
 def test_ranks_that_spin_without_having_worked_wait_for_requests() -> None:
     """Engines that spin when idle are no stall."""
-    assert Story(ranks(4), DETECTORS).passes(200, spinning) == []
+    assert Story(ranks(4), DETECTORS).passes(300, waiting) == []
+
+
+def test_ranks_that_hang_from_the_start_are_told_by_their_power() -> None:
+    """Full utilisation at hardly more than idle power is no waiting for requests; it takes longer, and is a warning."""
+    told = Story(ranks(4), DETECTORS)
+    assert told.passes(90, spinning) == []
+    (finding,) = told.passes(15, spinning)
+    assert (finding.severity, finding.gpus) == ("warning", [0, 1, 2, 3])
+    assert "seems to hang" in finding.summary
+
+
+def test_work_that_stops_at_full_tilt_with_the_power_of_waiting_is_a_warning() -> None:
+    """It may be an engine without requests, so it takes twice as long and is not called critical."""
+    told = Story(ranks(4), DETECTORS)
+    told.passes(100)
+    assert told.passes(58, waiting) == []
+    (finding,) = told.passes(15, waiting)
+    assert finding.severity == "warning"
+
+
+def test_work_that_ebbs_away_and_ends_in_a_spin_is_want_of_requests() -> None:
+    """A hang strikes in the middle of work; demand falls over some seconds."""
+    told = Story(ranks(4), DETECTORS)
+    told.passes(100)
+    told.passes(20, lambda gpu, second: with_bytes(gpu, (120 - second) / 20))
+    assert told.passes(300, waiting) == []
 
 
 def test_a_group_that_has_spun_and_gone_on_before_is_given_as_long_again() -> None:
@@ -110,3 +141,10 @@ def test_a_layer_split_does_not_stall_as_a_group() -> None:
     told = Story(ranks(2, split="layer"), DETECTORS)
     told.passes(60)
     assert told.passes(60, spinning) == []
+
+
+def test_light_work_that_drew_no_more_than_the_spin_is_want_of_requests() -> None:
+    """Bytes as ever until they end, but power that hardly falls: requests so few can simply end."""
+    told = Story(ranks(4), DETECTORS)
+    told.passes(100, lambda gpu, _: structs.replace(with_bytes(gpu, 0.05), power_w=220.0))
+    assert told.passes(300, waiting) == []

@@ -35,6 +35,7 @@ def check_truth(gpu: Gpu) -> None:
         "encoder_pct",
         "decoder_pct",
         "fan_pct",
+        "engine_activity_pct",
         "sm_activity_pct",
         "sm_occupancy_pct",
         "tensor_activity_pct",

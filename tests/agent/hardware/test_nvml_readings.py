@@ -38,6 +38,7 @@ def test_a_healthy_h100_shows_every_field_of_the_contract(nvml_here: FakeNode) -
         "pstate",
         "throttle_reasons",
         "throttle_seconds",
+        "engine_activity_pct",
         "sm_activity_pct",
         "sm_occupancy_pct",
         "tensor_activity_pct",

@@ -64,6 +64,17 @@ def test_a_failure_has_its_reason_and_no_secret(overheard: list[str], capfd: pyt
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("code", "again"), [(401, False), (403, False), (404, False), (429, True), (503, True)])
+def test_a_refusal_is_given_up_and_the_rest_tried_again(code: int, again: bool) -> None:
+    """A token that is wrong stays wrong, and must not hold up the messages behind it for an hour."""
+    with Receiver([status(code)]) as receiver, pytest.raises(DeliveryError) as raised:
+        target(receiver.port).send(MESSAGE)
+    assert (raised.value.again, str(code) in raised.value.reason) == (again, True)
+    with refusing_port() as port, pytest.raises(DeliveryError) as unreachable:
+        target(port).send(MESSAGE)
+    assert unreachable.value.again
+
+
 def test_what_apprise_raises_is_a_reason() -> None:
     """Its plugins are a hundred people's code."""
     with Receiver() as receiver:

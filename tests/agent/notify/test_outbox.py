@@ -67,6 +67,20 @@ def test_findings_of_one_moment_are_one_message() -> None:
         assert words in message.text
 
 
+def test_another_culprit_is_one_message() -> None:
+    """Who was sent to one GPU hears that it is another; new numbers in the same words are no news."""
+    desk = Desk(group_s=0.0)
+    first = structs.replace(finding(), cause="Its slot is at 88 °C.")
+    desk.happens("raised", first)
+    assert len(desk.passes(1)) == 1
+    desk.happens("changed", structs.replace(first, gpus=[3], summary="GPU 3 is odd.", cause="Its slot is at 90 °C."))
+    (message,) = desk.passes(60)
+    assert (message.raised, [one.gpus for one in message.changed], message.cleared) == ([], [[3]], [])
+    assert "changed: GPU 3 is odd." in message.text
+    desk.happens("changed", structs.replace(first, gpus=[3], cause="Its slot is at 91.5 °C."))
+    assert desk.passes(60) == []
+
+
 def test_the_end_is_told_to_who_heard_of_the_beginning() -> None:
     """A resolve message, in which nothing is open."""
     desk = Desk(group_s=0.0)

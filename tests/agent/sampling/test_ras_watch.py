@@ -51,7 +51,7 @@ def test_why_nothing_is_heard_is_in_the_account() -> None:
         watch.communicators()
         watch.take(10)
         watch.stop()
-    (cost,) = meter.report()
+    (cost,) = meter.report(0.0)
     assert (cost.name, cost.failures) == ("nccl_ras", 1)
     assert "text only" in (cost.last_error or "")
     with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -60,4 +60,4 @@ def test_why_nothing_is_heard_is_in_the_account() -> None:
     watch.communicators()
     watch.take(10)
     watch.stop()
-    assert [(cost.runs, cost.failures) for cost in meter.report()] == [(1, 0)]
+    assert [(cost.runs, cost.failures) for cost in meter.report(0.0)] == [(1, 0)]

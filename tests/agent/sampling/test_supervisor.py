@@ -5,7 +5,9 @@ import gc
 import itertools
 import os
 import signal
+import subprocess
 import threading
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -13,14 +15,35 @@ import pytest
 from fake_nvml.fixtures import FakeNode
 from gpuwatch_agent.sampling.wire import Sampled, XidWatched
 from support.running_agent import all_fresh, state_of
-from support.supervised import QUICK, SupervisedSampler, hurry, meet, open_files, samplers_alive, supervised
+from support.supervised import (
+    QUICK,
+    SupervisedSampler,
+    hurry,
+    meet,
+    open_files,
+    own_children,
+    samplers_alive,
+    supervised,
+)
 
 
 @pytest.fixture(autouse=True)
-def driver(fake_node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+def driver(fake_node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
     meet(fake_node, monkeypatch)
     hurry(monkeypatch)
-    return fake_node
+    with own_children():
+        yield fake_node
+
+
+def test_what_a_failed_test_leaves_behind_is_nobody_elses() -> None:
+    """Its processes are gone when it is over, and those from before it are neither counted nor touched."""
+    with subprocess.Popen(["sleep", "60"]) as before:
+        with own_children():
+            left = subprocess.Popen(["sleep", "60"])
+            assert samplers_alive() == {left.pid}
+        assert left.poll() is not None
+        assert before.poll() is None
+        before.kill()
 
 
 def test_a_gpu_that_hung_in_the_old_process_only_is_fresh_in_its_replacement(driver: FakeNode) -> None:
@@ -158,7 +181,7 @@ def test_stop_during_a_replacement_leaves_no_process(driver: FakeNode) -> None:
             driver.scenario.hang("nvmlInit_v2").hang("nvmlInitWithFlags").save()
             os.kill(old, signal.SIGSTOP)
             await one.until(lambda: len(samplers_alive()) == 2)
-        await one.until(lambda: samplers_alive() == set(), within_s=3)
+        await one.all_ended(within_s=3)
 
     asyncio.run(story())
 
@@ -175,7 +198,7 @@ def test_stop_while_a_silent_one_is_sent_away_leaves_no_process(
             old = await one.pid_in_charge()
             os.kill(old, signal.SIGSTOP)
             await one.pid_in_charge(other_than=old)
-        await one.until(lambda: samplers_alive() == set(), within_s=3)
+        await one.all_ended(within_s=3)
 
     asyncio.run(story())
 

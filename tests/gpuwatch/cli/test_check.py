@@ -126,6 +126,59 @@ def test_what_comes_later_takes_a_longer_watch(seconds: str, code: int, capsys: 
     assert json.loads(capsys.readouterr().out)["watched_s"] == float(seconds)
 
 
+@pytest.mark.parametrize("fault", ["pcie-errors", "nvlink-errors", "ecc-storm"])
+def test_storms_of_errors_are_found_in_a_default_watch(fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They show by growing again and again, so a watch of 15 seconds reads their counters every second."""
+    kind = {"ecc-storm": "ecc_uncorrected"}.get(fault, fault.replace("-", "_"))
+    assert main(["check", "--sim", f"dgx-h100-8+{fault}@3", "--kinds", kind]) == 1
+    assert f"▲ {kind}  GPU 3" in capsys.readouterr().out
+
+
+def test_a_driver_that_goes_away_meanwhile_is_critical(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was there, so this is no machine that could not be looked at: all its GPUs are gone at once."""
+    assert main(["check", "--sim", "dgx-h100-8+driver-gone~5"]) == 2
+    out = capsys.readouterr().out
+    assert out.startswith("CRITICAL - SIMULATED None of the 8 GPUs of this node can be reached")
+    assert "✖ gpu_lost  GPU 0-7" in out
+    assert "The NVIDIA driver is installed but not loaded." in out
+
+
+def test_a_gpu_that_is_silent_all_along_is_critical(capsys: pytest.CaptureFixture[str]) -> None:
+    """A job that starts there would hang: a prolog must not wait a minute to know."""
+    assert main(["check", "--sim", "dgx-h100-8+hang@3", "--kinds", "gpu_stale"]) == 2
+    assert "GPU 3 has not answered for 15 s" in capsys.readouterr().out
+
+
+def test_a_slow_driver_is_waited_for_and_not_taken_for_a_silent_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its calls take real time, so simulated time must not run ahead of them: values that are late are no old ones."""
+    assert main(["check", "--sim", "dgx-h100-8+slow@3", "--for", "3", "--kinds", "gpu_stale"]) == 0
+    assert "nothing found in" in capsys.readouterr().out
+
+
+def test_what_a_short_watch_cannot_tell_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing found is no verdict on what takes longer: that is listed with what it takes, the shortest first."""
+    main(["check", "--sim", "dgx-h100-8+slow-rank@3"])
+    told = capsys.readouterr().out.replace("\n  ", " ")
+    assert "not judged: tp_imbalance: it takes --for 25; tp_stalled: it takes --for 45; slow_placement: it" in told
+    assert main(["check", "--sim", "dgx-h100-8+slow-rank@3", "--for", "25", "--kinds", "tp_imbalance"]) == 1
+    assert "not judged" not in capsys.readouterr().out
+
+
+def test_what_this_user_may_not_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing found in what can't be seen is no verdict either."""
+    main(["check", "--sim", "dgx-h100-8+no-permission@3-5", "--for", "2"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "dram_activity_pct of GPUs 3-5: this user may not read them, root may" in told
+
+
+def test_what_an_xid_did_is_told_before_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are critical; that the GPU is gone with its job is what a person has to know first."""
+    assert main(["check", "--sim", "dgx-h100-8+lost@3", "--for", "5"]) == 2
+    out = capsys.readouterr().out
+    assert out.startswith("CRITICAL - SIMULATED GPU 3 is lost")
+    assert out.index("✖ gpu_lost") < out.index("✖ xid")
+
+
 def test_the_document(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """`--json` is one object with the verdict and the findings as the API gives them."""
     assert main(["check", "--sim", "dgx-h100-8+lost@3", "--for", "5", "--json", "--kinds", "gpu_lost"]) == 2
@@ -189,6 +242,10 @@ def test_numbers_are_read_at_a_glance(script: Script, healthy: Frame, capsys: py
     script(found(healthy, finding("warning")))
     main(["check", "--for", "0"])
     assert "  seen  sm_clock_mhz 1,065, share 0.5385, bus 0000:61:00.0\n" in capsys.readouterr().out
+    unlike = {"foreign_pid": 1310731, "free_bytes": 7 << 30, "healthy": False}
+    script(found(healthy, finding("warning", evidence=unlike)))
+    main(["check", "--for", "0"])
+    assert "  seen  foreign_pid 1310731, free 7.0 GiB, healthy no\n" in capsys.readouterr().out
 
 
 def test_the_first_line_is_fit_for_nagios(script: Script, healthy: Frame, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from gpuwatch_agent.hardware.nvml.binding import Questions, nvml
 from gpuwatch_agent.model.absence import Absence
 
 _METRICS: dict[str, int] = {
+    "engine_activity_pct": nvml.NVML_GPM_METRIC_GRAPHICS_UTIL,
     "sm_activity_pct": nvml.NVML_GPM_METRIC_SM_UTIL,
     "sm_occupancy_pct": nvml.NVML_GPM_METRIC_SM_OCCUPANCY,
     "tensor_activity_pct": nvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL,

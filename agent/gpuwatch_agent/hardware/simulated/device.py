@@ -208,21 +208,26 @@ class SimulatedDevice:
 
     def profile(self) -> Profile:
         with self._node.answer(self.index, self.generation):
-            names = ("sm_activity_pct", "sm_occupancy_pct", "tensor_activity_pct", "dram_activity_pct")
+            activities = {
+                "engine_activity_pct": self._demand.utilization,
+                "sm_activity_pct": self._demand.sm,
+                "sm_occupancy_pct": self._demand.occupancy,
+                "tensor_activity_pct": self._demand.tensor,
+                "dram_activity_pct": self._demand.dram,
+            }
             traffic = ("pcie_tx_bytes_per_s", "pcie_rx_bytes_per_s")
             reading = Profile()
             if not self._board.has_gpm:
-                _lacking(reading, Absence.NOT_SUPPORTED, *names, *traffic)
+                _lacking(reading, Absence.NOT_SUPPORTED, *activities, *traffic)
             elif self._node.running.conditions[self.index].denied:
-                _lacking(reading, Absence.NO_PERMISSION, *names, *traffic)
+                _lacking(reading, Absence.NO_PERMISSION, *activities, *traffic)
             elif not self._gpu.active:
-                _lacking(reading, Absence.GPU_IDLE, *names, *traffic)
+                _lacking(reading, Absence.GPU_IDLE, *activities, *traffic)
             else:
-                demand = self._demand
-                for name, part in zip(names, (demand.sm, demand.occupancy, demand.tensor, demand.dram), strict=True):
+                for name, part in activities.items():
                     setattr(reading, name, _percent(part))
                 for name in traffic:
-                    setattr(reading, name, demand.pcie)
+                    setattr(reading, name, self._demand.pcie)
             return reading
 
     def pcie_traffic(self) -> PcieTraffic:

@@ -49,6 +49,9 @@ class Fault(Struct, frozen=True, kw_only=True):
     lasts_strength: bool = False
     """Whether the strength is how long it lasts; it then begins 20 s after opening unless told otherwise."""
 
+    takes_real_time: bool = False
+    """Whether it keeps callers waiting by the clock on the wall, so that no simulated time may pass beside it."""
+
     @property
     def of_driver(self) -> bool:
         return self.driver_error is not None
@@ -304,6 +307,7 @@ FAULTS: dict[str, Fault] = {
         description="Each call to the driver about this GPU takes long.",
         strength=Strength(meaning="seconds a call", default=0.05, low=0.001, high=60),
         apply=_slow,
+        takes_real_time=True,
     ),
     "slow-rank": Fault(
         description="One rank computes more slowly for no reason that the GPU shows; its group waits for it.",

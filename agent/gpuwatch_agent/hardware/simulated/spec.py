@@ -49,6 +49,11 @@ class Simulation(Struct, frozen=True, kw_only=True):
     machine: Machine
     overlays: tuple[Overlay, ...] = ()
 
+    @property
+    def takes_real_time(self) -> bool:
+        """Whether a fault keeps callers waiting by the clock on the wall."""
+        return any(overlay.fault.takes_real_time for overlay in self.overlays)
+
 
 def parse_spec(spec: str) -> Simulation:
     """Read the word; a `UsageError` says what is wrong with it and what is allowed."""
