@@ -20,7 +20,7 @@ from support.running_agent import RunningAgent
 NODES = {
     "healthy": "dgx-h100-8",
     "heat": "dgx-a100-8+hot@5=0.9~14-20+xid@0=145~14",
-    "rank": "dgx-a100-8+slow-rank@1=0.5~14-22",
+    "rank": "dgx-a100-8+slow-rank@1=0.5~14-28",
     "loss": "2x4090+lost@1~14-24+xid@0=79~14",
     "stalled": "h200-8+stuck~8",
     "faults": "dgx-h100-8+power-brake@0+nvlink-down@1+fabric-error@2+nvlink-errors@3+pcie-errors@4+ecc-storm@5+row-remap@6"
