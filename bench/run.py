@@ -9,6 +9,7 @@ from pathlib import Path
 import an_hour
 import http_cost
 import running_cost
+import scrape_cost
 import start_cost
 from results import OURS, Figure, report
 from stage import ROOT, NotAnsweringError, Stage, set_up
@@ -32,6 +33,7 @@ def measure_all(stage: Stage, runs: int, seconds: float, only: set[str]) -> list
             ("running cost", "nvitop-exporter", lambda: running_cost.measure_peer(stage, seconds)),
         ],
         "http": [("answers", OURS, lambda: http_cost.measure(stage, seconds))],
+        "scrape": [("scrapes", OURS, lambda: scrape_cost.measure(stage, seconds))],
         "hour": [("memory over hours", OURS, lambda: an_hour.measure(stage))],
     }
     chosen = [step for name, steps in plan.items() if not only or name in only for step in steps]
@@ -43,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="interleaved runs of each one-shot command")
     parser.add_argument("--seconds", type=float, default=20, help="how long each running program is watched")
-    parser.add_argument("--only", nargs="*", default=[], choices=["start", "running", "http", "hour"])
+    parser.add_argument("--only", nargs="*", default=[], choices=["start", "running", "http", "scrape", "hour"])
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results.md")
     chosen = parser.parse_args()
     with set_up(ROOT / ".bench") as stage:

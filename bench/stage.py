@@ -139,9 +139,11 @@ def agent(
 
 
 @contextlib.contextmanager
-def nvitop_exporter(stage: Stage) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The peer that also serves: refreshed once a second."""
+def nvitop_exporter(stage: Stage, core: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The peer that also serves: refreshed once a second, on one core where that is asked."""
     port = free_port()
     command = [*stage.peer("nvitop-exporter"), "--bind-address", "127.0.0.1", "--port", str(port), "--interval", "1"]
+    if core is not None:
+        command = ["taskset", "-c", str(core), *command]
     with served(stage, command, port) as process:
         yield process, port

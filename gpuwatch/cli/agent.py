@@ -22,7 +22,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("The agent serves this machine: --connect means nothing to it.", "Leave it out.")
     config = command_config(options, _overrides(options))
     from gpuwatch_agent.agent import run_agent
-    from gpuwatch_exporters.prometheus import MetricsRoute, options_from
+    from gpuwatch_exporters.prometheus.options import options_from
+    from gpuwatch_exporters.prometheus.route import MetricsRoute
 
     return run_agent(config, mounts=lambda hub: [("/metrics", MetricsRoute(hub, options_from(config)))])
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from gpuwatch_agent.model.frame import Frame, Trouble
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.metrics import GPU_SPECS, HOST_SPECS
-from gpuwatch_exporters.prometheus import render
+from gpuwatch_exporters.prometheus.render import render
 from support.metrics_document import unit_of
 from support.metrics_frames import OPENMETRICS, families, openmetrics_families, samples_of, text_of
 from support.sample_frames import sample_cost, sample_frame

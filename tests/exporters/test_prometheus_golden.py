@@ -14,7 +14,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from gpuwatch_agent.model.frame import Frame
-from gpuwatch_exporters.prometheus import View, families_of
+from gpuwatch_exporters.prometheus.client_families import families_of
+from gpuwatch_exporters.prometheus.family import View
 from support.metrics_document import describe_metrics
 from support.metrics_frames import NODES, OPENMETRICS, frame_of, openmetrics_families, samples_of, text_of
 

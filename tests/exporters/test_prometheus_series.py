@@ -1,15 +1,18 @@
 """What the series of each subject say of a frame."""
 
+from pathlib import Path
+
 from msgspec import structs
 
+from gpuwatch_agent.config import Config, MetricsSection
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.frame import CollectorCost, Cost, Frame, TargetAccount, Trouble
 from gpuwatch_agent.model.gpu import Gpu, Mig, MigInstance, NvLink, NvLinkPort, Pcie, Xid
 from gpuwatch_agent.model.metrics import THROTTLE_REASONS
 from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
 from gpuwatch_agent.model.process import Process
-from gpuwatch_exporters.prometheus import Options
 from gpuwatch_exporters.prometheus.node import old_after_s, values_age
+from gpuwatch_exporters.prometheus.options import Options, options_from
 from support.metrics_frames import families, series, value
 from support.sample_frames import blind_frame, sample_frame
 
@@ -92,6 +95,24 @@ def test_page_worthy_codes_are_critical_and_a_programs_own_faults_are_not() -> N
     severities = {labels["xid"]: labels["severity"] for labels, _ in series(gpu_with(xids=[]), XIDS)}
     assert {severities[code] for code in ("48", "62", "64", "74", "79", "95", "119", "120", "140")} == {"critical"}
     assert {severities[code] for code in ("13", "31", "43", "45", "94")} == {"info"}
+
+
+def test_the_configuration_bounds_what_is_told(tmp_path: Path) -> None:
+    """[metrics], [groups] and a site's own judgement of Xids reach the exporter."""
+    overrides = tmp_path / "xids.toml"
+    overrides.write_text('[xid.13]\nseverity = "critical"\n', encoding="utf-8")
+    options = options_from(
+        Config(
+            metrics=MetricsSection(processes=2, jobs=1),
+            groups={"trainer": [0, 1]},
+            findings={"xid": {"overrides_file": str(overrides)}},
+        )
+    )
+    assert (options.processes_per_gpu, options.jobs_per_gpu, options.groups) == (2, 1, {"trainer": [0, 1]})
+    ((labels, _),) = series(gpu_with(xids=[]), XIDS, options, xid="13")
+    assert labels["severity"] == "critical"
+    ((labels, _),) = series(gpu_with(xids=[]), XIDS, xid="13")
+    assert labels["severity"] == "info"
 
 
 def test_exactly_one_recovery_action_is_asked_for() -> None:

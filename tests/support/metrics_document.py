@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
-from gpuwatch_exporters.prometheus.family import Family
-from gpuwatch_exporters.prometheus.subjects import FRESHNESS, SUBJECTS
+from gpuwatch_exporters.prometheus.family import Family, Page, View
+from gpuwatch_exporters.prometheus.node import freshness
+from gpuwatch_exporters.prometheus.subjects import FRESHNESS, SUBJECTS, page_of
+from support.metrics_frames import NODES, frame_of
 
 _HEAD = """\
 # Metrics
@@ -18,6 +20,14 @@ that the driver keeps start again when it is loaded anew; `rate()` and `increase
 costs and what can be left out.
 
 <!-- Written from the families declared in gpuwatch_agent/model/metrics.py and gpuwatch_exporters/prometheus by `make golden`. -->
+"""
+_FLEET, _EVERY_S, _BYTES_PER_SAMPLE = 1000, 15, 1.5
+_COST_HEAD = f"""
+## What it costs
+
+The series of one healthy node with 8 H100, 24 processes and every collector on, and what they cost a Prometheus that scrapes {_FLEET:,} such nodes every
+{_EVERY_S} s, at {_BYTES_PER_SAMPLE} bytes a sample (what Prometheus needs after compression; counters that stand still need less). [prometheus.md](prometheus.md#less-of-it) says what to leave out first.
+
 """
 _UNITS = {
     "_timestamp_seconds": "seconds since 1970",
@@ -40,7 +50,27 @@ def describe_metrics() -> str:
     parts = [_HEAD, "\n## freshness\n\nIn every scrape, whatever it is cut down to.\n\n", _table(FRESHNESS)]
     for subject in SUBJECTS:
         parts += [f"\n## {subject.name}\n\n{subject.help[0].upper()}{subject.help[1:]}.\n\n", _table(subject.families)]
-    return "".join(parts)
+    return "".join([*parts, _COST_HEAD, costs()])
+
+
+def costs() -> str:
+    """How many series each subject has, and what they cost a fleet."""
+    view = View(frame=frame_of(*NODES["healthy"]))
+    counted = [("freshness", _series(freshness(view.frame, 0.0)))]
+    counted += [(subject.name, _series(page_of(subject, view))) for subject in SUBJECTS]
+    counted.append(("**all**", sum(count for _, count in counted)))
+    gpus = len(view.frame.gpus)
+    lines = ["| subject | series | a GPU | samples/s | GB a day |", "| --- | --: | --: | --: | --: |"]
+    for name, count in counted:
+        samples_per_s = count * _FLEET / _EVERY_S
+        gigabytes = samples_per_s * 86_400 * _BYTES_PER_SAMPLE / 1e9
+        shown = "" if count % gpus else f"{count // gpus}"
+        lines.append(f"| {name} | {count:,} | {shown} | {samples_per_s:,.0f} | {gigabytes:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _series(page: Page) -> int:
+    return sum(len(samples) for samples in page.samples.values())
 
 
 def unit_of(name: str) -> str:

@@ -8,7 +8,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from gpuwatch_agent.model.frame import Frame
-from gpuwatch_exporters.prometheus import Options, render
+from gpuwatch_exporters.prometheus.options import Options
+from gpuwatch_exporters.prometheus.render import render
 from support.sample_frames import sample_cost, sample_frame
 from support.simulated_story import SimulatedStory
 

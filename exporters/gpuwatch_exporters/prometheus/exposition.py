@@ -1,12 +1,11 @@
 """One frame as exposition text, made subject by subject when first asked for, and then kept for who asks next."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct, structs
 
-from gpuwatch_agent.api.replies import ProblemError
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_exporters.prometheus.encoding import ENDS, Block, Form, LineWriter, as_bytes
 from gpuwatch_exporters.prometheus.family import Page, Subject, View
@@ -104,19 +103,3 @@ def outdated(frame: Frame) -> Frame:
     """The frame with what is still true of it: what the GPUs are, what was counted and found, and none of their values."""
     gpus = [structs.replace(gpu, state="lost" if gpu.state == "lost" else "stale", age_s=None) for gpu in frame.gpus]
     return structs.replace(frame, gpus=gpus, host=None)
-
-
-def chosen_subjects(
-    subjects: Sequence[Subject], collect: Sequence[str] | None, exclude: Sequence[str] | None
-) -> frozenset[str]:
-    """The names that a scrape asks for; a problem that lists all where one is unknown."""
-    known = [subject.name for subject in subjects]
-    for name in (*(collect or ()), *(exclude or ())):
-        if name not in known:
-            raise ProblemError(
-                400,
-                "unknown-subject",
-                f"There is nothing called {name[:80]!r} to collect.",
-                f"There are: {', '.join(known)}.",
-            )
-    return frozenset(known if collect is None else collect) - frozenset(exclude or ())

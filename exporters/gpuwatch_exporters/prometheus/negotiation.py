@@ -10,11 +10,15 @@ _OPENMETRICS = "application/openmetrics-text"
 _TEXTS = {"text/plain", "text/*", "*/*"}
 
 
-@lru_cache(maxsize=64)
 def form_for(accept: str) -> Form:
     """The form that an Accept header asks for; what makes no sense asks for nothing, and gets text."""
+    return _form(accept[:_LONGEST])
+
+
+@lru_cache(maxsize=64)
+def _form(accept: str) -> Form:
     openmetrics = text = 0.0
-    for part in accept[:_LONGEST].lower().split(","):
+    for part in accept.lower().split(","):
         kind, *parameters = (piece.strip() for piece in part.split(";"))
         given = dict(_pair(parameter) for parameter in parameters)
         weight = _weight(given.get("q", "1"))

@@ -2,7 +2,6 @@
 
 import platform
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.metrics import HOST_SPECS, reader
@@ -45,6 +44,9 @@ _read_host = reader(HOST_SPECS)
 
 @lru_cache(maxsize=1)
 def _versions() -> tuple[str, str]:
+    # A fifth of what a short command takes, so only when something is written.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         own = version("gpuwatch-node")
     except PackageNotFoundError:  # run from a copy of the sources

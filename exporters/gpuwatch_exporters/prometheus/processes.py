@@ -5,6 +5,7 @@ each GPU are told, and how many is a setting.
 """
 
 from heapq import nlargest
+from operator import attrgetter
 
 from gpuwatch_agent.detectors.groups import groups_of
 from gpuwatch_agent.model.gpu import Gpu
@@ -13,7 +14,9 @@ from gpuwatch_exporters.prometheus.family import Family, Page, Subject, View
 from gpuwatch_exporters.prometheus.gpus import GPU, answering, identity, text
 
 _WHOSE = ("user", "container", "pod", "slurm_job", "split")
+_whose = attrgetter(*_WHOSE)
 _WHO = ("user", "container", "pod", "slurm_job", "tp_group", "tp_rank", "split")
+_who = attrgetter(*_WHO)
 _LIST = "nvmlDeviceGetComputeRunningProcesses_v3, nvmlDeviceGetGraphicsRunningProcesses_v3"
 _PROC = "/proc of the process"
 
@@ -78,7 +81,7 @@ def _write_processes(view: View, page: Page) -> None:
         counts[mine] = len({process.pid for process in gpu.processes})
         for process in _largest(gpu.processes, view.options.processes_per_gpu):
             one = (*mine, str(process.pid), text(process.name))
-            infos[(*one, *(text(getattr(process, name)) for name in _WHO))] = 1
+            infos[(*one, *map(text, _who(process)))] = 1
             # One process in several slices of a GPU is listed once for each.
             if process.memory_bytes is not None:
                 memory[one] = memory.get(one, 0) + process.memory_bytes
@@ -96,12 +99,12 @@ def _write_jobs(view: View, page: Page) -> None:
 
 def _jobs_of(gpu: Gpu, most: int) -> list[tuple[str, ...]]:
     """The jobs that hold most memory of the GPU."""
-    held: dict[tuple[str, ...], int] = {}
+    held: dict[tuple[str | None, ...], int] = {}
     for process in gpu.processes or ():
-        whose = tuple(text(getattr(process, name)) for name in _WHOSE)
-        if any(whose):
-            held[whose] = held.get(whose, 0) + _size(process)
-    return nlargest(most, held, key=lambda whose: held[whose])
+        whose = _whose(process)
+        held[whose] = held.get(whose, 0) + (process.memory_bytes or 0)
+    named = [whose for whose in held if any(whose)]
+    return [tuple(map(text, whose)) for whose in nlargest(most, named, key=lambda whose: held[whose])]
 
 
 def _write_groups(view: View, page: Page) -> None:

@@ -1,6 +1,10 @@
-"""`/metrics`: the scrape endpoint."""
+"""`/metrics`: families built from the current frame at scrape time. The driver is never touched by a scrape.
 
-from collections.abc import Callable, Mapping
+There are no long-lived gauges, so a GPU that is gone leaves no series behind, and what has no value has no sample. A GPU
+that is stale or lost has its state and the age of its values, and not those values: they would pass for fresh.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from time import perf_counter
 
@@ -11,13 +15,13 @@ from gpuwatch_agent.api.queries import names, single_values
 from gpuwatch_agent.api.replies import WORTH_COMPRESSING, Plain, ProblemError, headers_of, send_reply, wants_gzip
 from gpuwatch_agent.hub import FrameHub, Published
 from gpuwatch_exporters.prometheus.encoding import CONTENT_TYPES, LineWriter
-from gpuwatch_exporters.prometheus.exposition import NATIVE, Dialect, Exposition, chosen_subjects
-from gpuwatch_exporters.prometheus.family import View
+from gpuwatch_exporters.prometheus.exposition import NATIVE, Dialect, Exposition
+from gpuwatch_exporters.prometheus.family import Subject, View
 from gpuwatch_exporters.prometheus.negotiation import form_for
 from gpuwatch_exporters.prometheus.node import old_after_s
 from gpuwatch_exporters.prometheus.options import Options
 
-DIALECTS: dict[str, Dialect] = {"gpuwatch": NATIVE}
+DIALECTS: dict[str, Dialect] = {"native": NATIVE}
 """What `?format=` chooses from, the first where nothing is said."""
 
 _PARAMETERS = ("format", "collect[]", "exclude[]")
@@ -33,7 +37,7 @@ class MetricsRoute(Plain):
         options: Options | None = None,
         *,
         dialects: Mapping[str, Dialect] = DIALECTS,
-        default: str = "gpuwatch",
+        default: str = "native",
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._hub = hub
@@ -108,3 +112,19 @@ class MetricsRoute(Plain):
                 )
 
         return check
+
+
+def chosen_subjects(
+    subjects: Sequence[Subject], collect: Sequence[str] | None, exclude: Sequence[str] | None
+) -> frozenset[str]:
+    """The names that a scrape asks for; a problem that lists all where one is unknown."""
+    known = [subject.name for subject in subjects]
+    for name in (*(collect or ()), *(exclude or ())):
+        if name not in known:
+            raise ProblemError(
+                400,
+                "unknown-subject",
+                f"There is nothing called {name[:80]!r} to collect.",
+                f"There are: {', '.join(known)}.",
+            )
+    return frozenset(known if collect is None else collect) - frozenset(exclude or ())
