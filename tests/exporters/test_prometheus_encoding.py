@@ -63,6 +63,19 @@ def test_labels_that_come_twice_are_one_series() -> None:
     assert as_bytes(LineWriter().blocks(page), "text").count(b"\ngpuwatch_probe{") == 1
 
 
+def test_labels_that_become_one_are_one_series() -> None:
+    """Cut short or mended two names may be the same: the first stands, in this scrape and in the next."""
+    writer = LineWriter()
+    for _ in range(2):
+        page = Page()
+        page.of(FAMILY)["x" * 300 + "1", "\ud800"] = 1
+        page.of(FAMILY)["x" * 300 + "2", "\ud801"] = 2
+        page.of(FAMILY)["y", "y"] = 3
+        body = as_bytes(writer.blocks(page), "text").decode()
+        (family,) = read_text(body)
+        assert [sample.value for sample in family.samples] == [1, 3]
+
+
 def test_families_without_samples_are_left_out() -> None:
     """No heading stands without anything below it."""
     page = Page()

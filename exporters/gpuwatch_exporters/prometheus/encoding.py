@@ -33,6 +33,8 @@ class LineWriter:
         self._most_kept = most_kept
         self._kept = 0
         self._beginnings: dict[Family, dict[Labels, str]] = {}
+        self._mended: set[Family] = set()
+        """Families of which a label could not be sent as it is: mended, two may have become one."""
 
     def blocks(self, page: Page) -> list[Block]:
         """The page's families with their lines, those without samples left out."""
@@ -51,10 +53,22 @@ class LineWriter:
             if beginning is None:
                 beginning = known[labels] = beginning_of(family, labels)
                 self._kept += 1
+                if any(clean(label) is not label for label in labels):
+                    self._mended.add(family)
             lines.append(beginning)
             lines.append(_COMMON.get(value) or number(value))
             lines.append("\n")
+        if family in self._mended:
+            lines = _each_once(lines)
         return "".join(lines)
+
+
+def _each_once(lines: list[str]) -> list[str]:
+    """Beginnings, values and ends of lines, the first of each series."""
+    values: dict[str, str] = {}
+    for place in range(0, len(lines), 3):
+        values.setdefault(lines[place], lines[place + 1])
+    return [part for beginning, value in values.items() for part in (beginning, value, "\n")]
 
 
 def beginning_of(family: Family, labels: Labels) -> str:
