@@ -166,7 +166,8 @@ def live_fleet(directory: Path) -> Iterator[LiveFleet]:
     """The fleet for the length of a `with`."""
     needs("prometheus")
     with contextlib.ExitStack() as stack:
-        agents = {PROBED: stack.enter_context(_page(_probed_page))}
+        probed = _probed_page()
+        agents = {PROBED: stack.enter_context(_page(lambda: probed))}
         # Bound and not listening: whoever connects is refused, and nobody else gets the port.
         deaf = stack.enter_context(socket.socket())
         deaf.bind(("127.0.0.1", 0))
