@@ -35,7 +35,7 @@ def open_source(options: argparse.Namespace, overrides: Mapping[str, object] | N
         )
     config = command_config(options, overrides)
     if options.connect:
-        from gpuwatch.client import RemoteSource
+        from gpuwatch.remote_source import RemoteSource
 
         return RemoteSource(options.connect, token_file=config.agent.token_file)
     return LocalSource(config)
