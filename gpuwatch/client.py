@@ -1,5 +1,6 @@
 """An agent's API, asked asynchronously; whatever goes wrong comes out as a sentence."""
 
+import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,15 @@ _STREAM_READ_S = 20.0
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class AgentRefusesError(AgentUnreachableError):
+class AgentSilentError(AgentUnreachableError):
+    """The agent could not be asked; `reason` says why in a few words."""
+
+    def __init__(self, message: str, action: str, reason: str) -> None:
+        super().__init__(message, action)
+        self.reason = reason
+
+
+class AgentRefusesError(AgentSilentError):
     """Somebody answers, but not to us, or in another language: asking again at once is of no use."""
 
 
@@ -41,32 +50,21 @@ class AgentClient:
         *,
         token: str | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
-        connect_s: float = _CONNECT_S,
-        read_s: float = _READ_S,
+        connections: "httpx.AsyncClient | None" = None,
     ) -> None:
-        import httpx
-
         self.url = url
-        self._token_given = token is not None
-        self._connect_s, self._read_s = connect_s, read_s
-        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-        # Agents are reached directly: a proxy meant for the internet would answer in their place.
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers=headers,
-            timeout=httpx.Timeout(read_s, connect=connect_s),
-            trust_env=False,
-            transport=transport,
-        )
+        self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        self._shared = connections is not None
+        self._client = connections or open_connections(transport, tls=url.startswith("https:"))
 
     async def get(self, path: str, kind: type[T], parameters: Mapping[str, str] | None = None) -> T:
         """The document at that path."""
         import httpx
 
         try:
-            response = await self._client.get(path, params=parameters)
+            response = await self._client.get(f"{self.url}{path}", params=parameters, headers=self._headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unreachable(error, self._read_s) from error
+            raise self._unreachable(error, _READ_S) from error
         if response.status_code != 200:
             raise self._refusal(response)
         return self._decode(response.content, kind)
@@ -83,10 +81,12 @@ class AgentClient:
         """The agent's latest moment and every one after it, until the connection ends."""
         import httpx
 
-        timeout = httpx.Timeout(_STREAM_READ_S, connect=self._connect_s)
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        timeout = httpx.Timeout(_STREAM_READ_S, connect=_CONNECT_S)
+        headers = {**self._headers, "Accept": "text/event-stream", "Accept-Encoding": "identity"}
         try:
-            async with self._client.stream("GET", "/v1/stream", headers=headers, timeout=timeout) as response:
+            async with self._client.stream(
+                "GET", f"{self.url}/v1/stream", headers=headers, timeout=timeout
+            ) as response:
                 if response.status_code != 200:
                     await response.aread()
                     raise self._refusal(response)
@@ -101,8 +101,9 @@ class AgentClient:
             raise self._unreachable(error, _STREAM_READ_S) from error
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        await self._client.aclose()
+        """Let go of the connections that are its own."""
+        if not self._shared:
+            await self._client.aclose()
 
     def _decode(self, body: bytes, kind: type[T]) -> T:
         try:
@@ -113,18 +114,21 @@ class AgentClient:
             raise AgentRefusesError(
                 f"What answers at {self.url} is no gpuwatch agent.",
                 "Check address and port; an agent listens on 9489.",
+                "no gpuwatch agent",
             ) from error
         raise AgentRefusesError(
             f"The agent at {self.url} speaks schema {schema}, this gpuwatch speaks {SCHEMA}.",
             "Install the same version of gpuwatch on both sides.",
+            f"speaks schema {schema}, not {SCHEMA}",
         )
 
-    def _refusal(self, response: "httpx.Response") -> AgentUnreachableError:
+    def _refusal(self, response: "httpx.Response") -> AgentSilentError:
         if response.status_code == 401:
-            told = "does not accept this token" if self._token_given else "wants a token"
+            told = "does not accept this token" if self._headers else "wants a token"
             return AgentRefusesError(
                 f"The agent at {self.url} {told}.",
                 "Give it with --token-file FILE: the first line of the file that `token_file` names in the agent's configuration.",
+                told,
             )
         try:
             problem = msgspec.json.decode(response.content, type=_Problem)
@@ -135,47 +139,72 @@ class AgentClient:
             return AgentRefusesError(
                 f"The agent at {self.url} refuses: {detail}.",
                 "Address it by a name in its `allowed_hosts`, and give its token with --token-file FILE.",
+                f"refuses: {detail}",
             )
         if response.status_code == 503:
-            return AgentUnreachableError(f"The agent at {self.url} has nothing to show yet: {detail}.", "Try again.")
+            words = f"has nothing to show yet: {detail}"
+            return AgentSilentError(f"The agent at {self.url} {words}.", "Try again.", words)
         return AgentRefusesError(
             f"{self.url} answers {response.status_code} {detail}.",
             "Check that a gpuwatch agent of this version listens there.",
+            f"answers {response.status_code} {detail}",
         )
 
-    def _unreachable(self, error: Exception, read_s: float) -> AgentUnreachableError:
-        return AgentUnreachableError(
-            f"No gpuwatch agent answers at {self.url} ({self._reason(error, read_s)}).",
+    def _unreachable(self, error: Exception, read_s: float) -> AgentSilentError:
+        reason = _reason(error, read_s)
+        return AgentSilentError(
+            f"No gpuwatch agent answers at {self.url} ({reason}).",
             "Start one there with `gpuwatch agent`, or check address, port and firewall.",
+            reason,
         )
 
-    def _reason(self, error: Exception, read_s: float) -> str:
-        import httpx
 
-        if isinstance(error, httpx.ConnectTimeout):
-            return f"no answer within {self._connect_s:g} s"
-        if isinstance(error, httpx.TimeoutException):
-            return f"it went silent for {read_s:g} s"
-        words = _first_words(error)
-        if "CERTIFICATE_VERIFY_FAILED" in words:
-            return f"its certificate is not trusted here: {words.rpartition('failed: ')[2].partition(' (_ssl')[0]}"
-        if "WRONG_VERSION_NUMBER" in words or "RECORD_LAYER_FAILURE" in words:
-            return "it does not speak TLS: try http:// in place of https://"
-        if isinstance(error, httpx.RemoteProtocolError):
-            return "it broke the connection off"
-        words = words.partition("] ")[2] or words  # "[Errno 111] Connection refused"
-        return words.rstrip(".") or type(error).__name__
+def open_connections(transport: "httpx.AsyncBaseTransport | None" = None, *, tls: bool) -> "httpx.AsyncClient":
+    """What several clients may share. Without `tls` the certificates of this machine, slow to load, are left alone."""
+    import httpx
+
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S),
+        # Agents are reached directly: a proxy meant for the internet would answer in their place.
+        trust_env=False,
+        verify=tls,
+        limits=httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=4.0),
+        transport=transport,
+    )
+
+
+def _reason(error: Exception, read_s: float) -> str:
+    import httpx
+
+    if isinstance(error, httpx.ConnectTimeout):
+        return f"no answer within {_CONNECT_S:g} s"
+    if isinstance(error, httpx.TimeoutException):
+        return f"it went silent for {read_s:g} s"
+    words = _first_words(error)
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        return f"its certificate is not trusted here: {words.rpartition('failed: ')[2].partition(' (_ssl')[0]}"
+    if "WRONG_VERSION_NUMBER" in words or "RECORD_LAYER_FAILURE" in words:
+        return "it does not speak TLS: try http:// in place of https://"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "it broke the connection off"
+    words = words.partition("] ")[2] or words  # "[Errno 111] Connection refused"
+    return words.rstrip(".") or type(error).__name__
 
 
 def _first_words(error: BaseException) -> str:
     """What the system said, below the layers that only say that connecting failed."""
+    import ssl
+
     seen: BaseException | None = error
     words = str(error)
     while seen is not None:
         if isinstance(seen, BaseExceptionGroup):
             seen = seen.exceptions[0]
             continue
-        if isinstance(seen, OSError) and seen.strerror:
-            words = seen.strerror if not str(seen).startswith("[SSL") else str(seen)
+        if isinstance(seen, ssl.SSLError):
+            words = str(seen)
+        elif isinstance(seen, OSError) and seen.errno is not None:
+            # Names that can't be resolved have numbers of their own, below zero.
+            words = os.strerror(seen.errno) if seen.errno > 0 else seen.strerror or words
         seen = seen.__cause__ or seen.__context__
     return words

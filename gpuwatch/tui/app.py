@@ -13,12 +13,14 @@ from gpuwatch.tui.canvas import Canvas, Drawing
 from gpuwatch.tui.drawing.chrome import draw_footer, draw_header, draw_headline, draw_timeline
 from gpuwatch.tui.feeds.base import Feed
 from gpuwatch.tui.fine_update import refined
+from gpuwatch.tui.fleet import Fleet
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.palette import PALETTES
 from gpuwatch.tui.player import Player
 from gpuwatch.tui.tape import Tape
 from gpuwatch.tui.views.base import View
 from gpuwatch.tui.views.registry import VIEWS
+from gpuwatch_agent.model.errors import GpuwatchError
 from gpuwatch_agent.model.frame import Frame
 
 _MOST_DRAWS_PER_S = 4
@@ -54,7 +56,7 @@ class _Bottom(Canvas):
 
 
 class GpuwatchApp(App[None]):
-    """One node at a time, on numbered views; frames come from a feed."""
+    """One node at a time, on numbered views; frames come from a feed, which is another one where another node is chosen."""
 
     TITLE = "gpuwatch"
     CSS = """
@@ -80,19 +82,31 @@ class GpuwatchApp(App[None]):
         Binding("right_square_bracket", "jump(True)", "to the next finding", id="time.finding_next"),
         Binding("plus", "pace(-1)", "read more often", id="pace.faster"),
         Binding("minus", "pace(1)", "read less often", id="pace.slower"),
+        Binding("backspace", "show_view('nodes')", "back to the nodes", id="nodes.back", show=False),
         Binding("f5", "refresh_all", "paint everything anew", id="refresh"),
         Binding("q", "quit", "quit", id="quit"),
     ]
 
-    def __init__(self, feed: Feed, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        fleet: Fleet | None = None,
+        start_on: str = VIEWS[0].name_of,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         super().__init__()
+        self.fleet = fleet
+        """The agents to choose from, where there are several."""
+        self.failure: GpuwatchError | None = None
+        """Why the feed gave up, to be told once the terminal is free."""
         self._wall_clock = wall_clock
         self._drawn_at = 0.0
         self._draw_due = False
         self.feed = feed
         self.player = Player(Tape())
         self.moment: Moment | None = None
-        self.here = VIEWS[0].name_of
+        self.here = start_on
         self.chosen_gpu: str | None = None
         """The UUID of the GPU that views about one GPU show."""
         for palette in PALETTES.values():
@@ -103,7 +117,7 @@ class GpuwatchApp(App[None]):
         """Header, the first view, tabs; other views are made when they are first asked for."""
         yield _Top(id="top")
         with Container(id="views"):
-            first = VIEWS[0]()
+            first = next(view for view in VIEWS if view.name_of == self.here)()
             first.add_class("here")
             yield first
         yield _Bottom(id="bottom")
@@ -114,7 +128,30 @@ class GpuwatchApp(App[None]):
     def on_mount(self) -> None:
         """Begin to take frames in."""
         self.view.focus()
-        self.run_worker(self.feed.run(self._deliver, self.show_now), name="feed", exit_on_error=True)
+        self.run_worker(self._follow(self.feed, self.player), group="feed", exclusive=True)
+        if self.fleet is not None:
+            self.run_worker(self.fleet.run(self._fleet_changed), name="fleet")
+
+    async def _follow(self, feed: Feed, player: Player) -> None:
+        try:
+            await feed.run(self._deliver, self.show_now, player.recall)
+        except GpuwatchError as error:
+            self.failure = error
+            self.exit(return_code=error.exit_code)
+
+    def follow(self, feed: Feed) -> None:
+        """Turn to another node: what was kept of the one before goes with its feed."""
+        self.feed, self.player = feed, Player(Tape())
+        self.moment = None
+        self.chosen_gpu = None
+        for view in self.query(View):
+            view.forget()
+        self.run_worker(self._follow(feed, self.player), group="feed", exclusive=True)
+        self.show_now()
+
+    def _fleet_changed(self) -> None:
+        if self.here == "nodes":
+            self.view.redraw()
 
     @property
     def view(self) -> View:
@@ -141,6 +178,8 @@ class GpuwatchApp(App[None]):
         self._drawn_at = time.monotonic()
         frame, newest = self.player.frame, self.player.newest
         if frame is None or newest is None:
+            self.view.redraw()  # it says what it waits for
+            self.query_one("#top", _Top).redraw()
             return
         self.moment = Moment(
             frame=frame,
