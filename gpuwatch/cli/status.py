@@ -2,10 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from gpuwatch.cli.terminal import Terminal, look
-from gpuwatch.source import Source, open_source
-from gpuwatch_agent.model.errors import GpuwatchError
+from gpuwatch.source import Source, asked_agents, open_source
+from gpuwatch_agent.model.errors import AgentUnreachableError, GpuwatchError
 from gpuwatch_agent.model.frame import Frame
 
 _LEAST_WATCH_S, _MOST_WATCH_S = 0.1, 3600.0
@@ -27,16 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="all|N|none",
         help="how many processes to list (16)",
     )
+    parser.add_argument("--hosts", metavar="FILE", help="several agents: a file that names them, one a line")
 
 
 def run(options: argparse.Namespace) -> int:
     """Show what there is, once or until told to stop."""
     terminal = look()
     watch: float | None = options.watch
-    if options.alone and watch is None and terminal.interactive and not (options.json or options.rates):
+    on_terminal = terminal.interactive and sys.stdin is not None and sys.stdin.isatty()
+    if options.alone and watch is None and on_terminal and not (options.json or options.rates):
         from gpuwatch.cli.dashboard import run as open_dashboard
 
         return open_dashboard(options)
+    urls = asked_agents(options)
+    if len(urls) > 1 and watch is None:
+        return _each_once(urls, options, terminal)
     source = open_source(options)
     if watch is None:
         return _once(source, options, terminal)
@@ -58,6 +64,20 @@ def _once(source: Source, options: argparse.Namespace, terminal: Terminal) -> in
     # What an agent without a driver answers is shown, and is still no success; a node without GPUs was seen well.
     blind = frame.trouble is not None and frame.trouble.kind != "no_gpus" and not frame.gpus
     return GpuwatchError.exit_code if blind else 0
+
+
+def _each_once(urls: Sequence[str], options: argparse.Namespace, terminal: Terminal) -> int:
+    """One agent after the other; who does not answer is told on stderr, and the others are shown all the same."""
+    worst = 0
+    for url in urls:
+        try:
+            one = argparse.Namespace(**{**vars(options), "connect": url, "hosts": None})
+            worst = max(worst, _once(open_source(one), one, terminal))
+            sys.stdout.flush()
+        except AgentUnreachableError as error:
+            print(f"gpuwatch: {error}", file=sys.stderr)  # noqa: T201  # the others are still to come
+            worst = max(worst, error.exit_code)
+    return worst
 
 
 def _draw(frame: Frame, options: argparse.Namespace, terminal: Terminal, height: int = 0) -> str:

@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from gpuwatch.tui.canvas import Canvas, Drawing
 from gpuwatch.tui.drawing.chrome import draw_footer, draw_header, draw_headline, draw_timeline
+from gpuwatch.tui.drawing.node_cells import fleet_lines
 from gpuwatch.tui.feeds.base import Feed
 from gpuwatch.tui.fine_update import refined
 from gpuwatch.tui.fleet import Fleet
@@ -33,7 +34,12 @@ class _Top(Canvas):
     DEFAULT_CSS = "_Top { height: 3; dock: top; }"
 
     def draw(self, width: int, height: int) -> Drawing:
-        moment = self.app.moment if isinstance(self.app, GpuwatchApp) else None
+        app = self.app
+        if not isinstance(app, GpuwatchApp):
+            return Drawing(lines=[])
+        if app.fleet is not None and (app.here == "nodes" or app.moment is None):
+            return Drawing(lines=fleet_lines(app.fleet, width)[:height])
+        moment = app.moment
         if moment is None:
             return Drawing(lines=[])
         return Drawing(lines=[draw_header(moment, width), *draw_headline(moment, width, height - 1)])
@@ -149,9 +155,14 @@ class GpuwatchApp(App[None]):
         self.run_worker(self._follow(feed, self.player), group="feed", exclusive=True)
         self.show_now()
 
+    def clock(self) -> float:
+        """What time it is here."""
+        return self._wall_clock()
+
     def _fleet_changed(self) -> None:
         if self.here == "nodes":
             self.view.redraw()
+            self.query_one("#top", _Top).redraw()
 
     @property
     def view(self) -> View:
@@ -180,6 +191,7 @@ class GpuwatchApp(App[None]):
         if frame is None or newest is None:
             self.view.redraw()  # it says what it waits for
             self.query_one("#top", _Top).redraw()
+            self.query_one("#bottom", _Bottom).redraw()
             return
         self.moment = Moment(
             frame=frame,
@@ -212,6 +224,8 @@ class GpuwatchApp(App[None]):
             await self.query_one("#views").mount(kind())
         self.view.add_class("here")
         self.view.focus()
+        if self.fleet is not None:
+            self.fleet.watch(watched=name == "nodes")
         self.show_now()
 
     async def action_open_gpu(self, uuid: str) -> None:

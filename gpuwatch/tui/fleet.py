@@ -78,12 +78,18 @@ class Node(Struct, kw_only=True):
             return "unreachable"
         if self.glance is None:
             return ""
-        if self.glance.trouble is not None and self.glance.trouble.kind != "no_gpus":
+        if self.in_trouble:
             return "critical"
         known: list[Mark] = ["ok"]
         known += [finding.severity for finding in self.glance.findings if finding.severity != "info"]
         known += [gpu.state for gpu in self.glance.gpus]
         return max(known, key=lambda mark: RANK.get(mark, 0))
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether its agent can't see; a machine without GPUs was seen well."""
+        trouble = self.glance.trouble if self.glance is not None else None
+        return trouble is not None and trouble.kind != "no_gpus"
 
     @property
     def power_w(self) -> float | None:
