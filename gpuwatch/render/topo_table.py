@@ -25,7 +25,7 @@ def render_topology(topology: Topology, *, width: int, colour: bool, unicode: bo
         lines.append([Span(" There is no GPU on this node, so nothing is wired.")])
     else:
         facts = _fact_columns(topology.gpus)
-        matrix = _matrix_columns(topology)
+        matrix = matrix_columns(topology)
         if _width_of([*matrix, *facts]) <= width:
             lines += _table([*matrix, *facts], len(topology.gpus), width)
         else:
@@ -46,14 +46,14 @@ def _header(topology: Topology) -> Line:
     return [*line, Span(" · ", "dim"), Span(boards)] if boards else line
 
 
-def _matrix_columns(topology: Topology) -> list[Column]:
+def matrix_columns(topology: Topology, *, prefix: str = "GPU") -> list[Column]:
     """A column of row names, then one column a GPU."""
     rule = _rule(topology)
-    names: list[Line] = [[Span(f"GPU{gpu.index}", "bold")] for gpu in topology.gpus]
+    names: list[Line] = [[Span(f"{prefix}{gpu.index}", "bold")] for gpu in topology.gpus]
     columns = [text_column("", names, priority=0, gap=1)]
     for column, gpu in enumerate(topology.gpus):
         cells = [_cell(_at(topology, row, column), row == column, rule) for row in range(len(topology.gpus))]
-        columns.append(text_column(f"GPU{gpu.index}", cells, priority=0, gap=1 if len(topology.gpus) > 8 else 2))
+        columns.append(text_column(f"{prefix}{gpu.index}", cells, priority=0, gap=1 if len(topology.gpus) > 8 else 2))
     return columns
 
 

@@ -187,6 +187,8 @@ class GpuwatchApp(App[None]):
         """Draw what there is now, without waiting for the next turn."""
         self._draw_due = False
         self._drawn_at = time.monotonic()
+        if not self.query("#bottom"):
+            return  # not built yet, or torn down already
         frame, newest = self.player.frame, self.player.newest
         if frame is None or newest is None:
             self.view.redraw()  # it says what it waits for

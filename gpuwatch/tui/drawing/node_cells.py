@@ -14,6 +14,8 @@ from gpuwatch.tui.canvas import Drawing, Hit
 from gpuwatch.tui.fleet import Fleet, GlanceGpu, Node
 
 _LEAST_WIDTH, _MOST_WIDTH = 24, 44
+# In narrower cells what a node draws stands behind its name.
+_POWER_BELOW = 34
 _LEVELS = "▁▂▃▄▅▆▇"
 _STYLES = {"": "dim", "ok": "ok", "unreachable": "lost"}
 _WORDS = {
@@ -122,7 +124,7 @@ def node_sentence(node: Node, now: float) -> tuple[str, str]:
 
 def _cell(node: Node, grid: Grid, *, chosen: bool, inside: bool, now: float) -> list[Line]:
     width = grid.width - 2  # one cell of margin on each side
-    parts = [_title(node, width, with_load=grid.lines == 1, inside=inside)]
+    parts = [_title(node, width, alone=grid.lines == 1, inside=inside)]
     if grid.lines == 2:
         parts.append(_load(node, width) if node.mark == "ok" else _worst(node, width, now))
     elif grid.lines >= 3:
@@ -147,33 +149,40 @@ def _text(mark: str) -> str:
     return {"": "dim", "ok": "", "unreachable": "lost text"}.get(mark, f"{mark} text")
 
 
-def _title(node: Node, width: int, *, with_load: bool, inside: bool) -> Line:
+def _title(node: Node, width: int, *, alone: bool, inside: bool) -> Line:
+    """Sign and name; where that is all there is room for, what the GPUs do, or why nobody knows, at its end."""
     mark = node.mark
     sign = SIGNS.get("lost" if mark == "unreachable" else mark, SIGNS["info"])
-    right: Line = []
-    if with_load:
-        right = _strip(node)[-8:] if mark in {"ok", "warning", "critical", "stale", "lost"} else []
-    elif node.power_w is not None:
-        right = [Span(watts(node.power_w))]
     badge = [Span("▸ ", "accent")] if inside else []
-    room = width - line_cells(right) - 3 - len(badge) * 2
-    name = cut(clean(node.name), max(room, 4))
-    left = [Span(sign, _style(mark)), Span(" "), *badge, Span(name, "title" if mark == "ok" else _style(mark))]
+    left: Line = [Span(sign, _style(mark)), Span(" "), *badge]
+    name = cut(clean(node.name), max(width - line_cells(left) - (9 if alone else 0), 4))
+    left.append(Span(name, "title" if mark == "ok" else _style(mark)))
+    if not alone:
+        power = watts(node.power_w) if node.power_w is not None and width < _POWER_BELOW else ""
+        return [*left, Span(" " * max(width - line_cells(left) - len(power), 1)), Span(power)]
+    room = width - line_cells(left) - 2
+    right = _strip(node)[: max(room, 0)]
+    if not right or node.reason is not None:
+        words, style = _worst_words(node, node.heard_at or 0.0)
+        right = [Span(cut(words, room), style)]
     return [*left, Span(" " * max(width - line_cells(left) - line_cells(right), 1)), *right]
 
 
 def _load(node: Node, width: int) -> Line:
-    """One block a GPU, as high as it is busy, and the mean of all."""
+    """One block a GPU, as high as it is busy, the mean of all, and what they draw."""
     if node.glance is None or node.reason is not None or not node.glance.gpus:
         return []
     mean = node.utilization_pct
     strip = _strip(node)
     number = f" {mean:3.0f} %" if mean is not None else f"   {DASH}"
-    return [Span("  "), *strip, Span(number if len(strip) + len(number) + 2 <= width else number.rstrip(" %"))]
+    line: Line = [Span("  "), *strip, Span(number if len(strip) + len(number) + 2 <= width else number.rstrip(" %"))]
+    if node.power_w is not None and width >= _POWER_BELOW:
+        line.append(Span(f"{watts(node.power_w):>9}"))
+    return line
 
 
 def _strip(node: Node) -> Line:
-    gpus = node.glance.gpus if node.glance is not None else []
+    gpus = node.glance.gpus if node.glance is not None and node.reason is None else []
     return [_block(gpu, node) for gpu in gpus]
 
 

@@ -15,8 +15,6 @@ from gpuwatch.tui.fleet import Fleet, Node
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.views.base import View
 
-_DETAIL_LINES = 3
-
 
 class NodesView(View):
     """Each agent a cell, coloured by the worst that is known of it; Enter goes in."""
@@ -58,7 +56,7 @@ class NodesView(View):
         if fleet is None:
             return super().draw(width, height)
         now = self.dashboard.clock()
-        detail = _DETAIL_LINES if height >= 10 else 1
+        detail = 3 if height >= 24 else 2 if height >= 10 else 1
         room = max(height - detail - 1, 1)
         self._grid = grid = lay_out(len(fleet.nodes), width, room)
         rows = max(1, (room + grid.gap) // grid.pitch)
