@@ -67,11 +67,12 @@ def _at(topology: Topology, row: int, column: int) -> str | None:
 def _rule(topology: Topology) -> str | None:
     """The kind of NVLink that joins nearly every pair, where there is such a rule."""
     count = len(topology.gpus)
-    pairs = [_at(topology, row, column) for row in range(count) for column in range(count) if row != column]
-    if count < 3:
+    cells = (_at(topology, row, column) for row in range(count) for column in range(count) if row != column)
+    pairs = [word for word in cells if word is not None]  # a lost GPU's are not known
+    if count < 3 or not pairs:
         return None
     word, times = Counter(pairs).most_common(1)[0]
-    return word if word is not None and word.startswith("NV") and times >= _RULE_SHARE * len(pairs) else None
+    return word if word.startswith("NV") and times >= _RULE_SHARE * len(pairs) else None
 
 
 def _cell(word: str | None, diagonal: bool, rule: str | None) -> Line:

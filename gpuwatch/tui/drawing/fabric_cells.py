@@ -24,6 +24,8 @@ class Cell(Struct, frozen=True):
     text: str
     style: str = ""
     tip: str = ""
+    brief: str = ""
+    """The same where room is short."""
 
 
 class Row(Struct, frozen=True):
@@ -36,7 +38,8 @@ class Row(Struct, frozen=True):
 def name_cell(gpu: Gpu, frame: Frame) -> Cell:
     mark = mark_of(gpu, frame)
     sign = f"{SIGNS[mark]} " if mark else ""
-    return Cell(f"{sign}GPU{gpu.index}" if sign else f"GPU{gpu.index}", mark or "title", clean(gpu.problem or ""))
+    name = f"GPU{gpu.index}"
+    return Cell(f"{sign}{name}", mark or "title", clean(gpu.problem or ""), brief=f"{sign.strip()}{name}")
 
 
 def pcie_rows(frame: Frame, *, roomy: bool) -> list[Row]:
@@ -113,13 +116,14 @@ def _replays(gpu: Gpu) -> Cell:
 
 def _links_up(gpu: Gpu) -> Cell:
     link = gpu.nvlink
-    if link is None or not link.total:
+    if link is not None and link.total == 0:
         return Cell("none", "dim")
-    if link.active is None:
+    if link is None or link.total is None or link.active is None or gpu.state == "lost":
         return _absent(gpu, "nvlink.active", "nvlink")
     words = f"{link.active}/{link.total}"
     if links_down(gpu):
-        return Cell(f"{SIGNS['warning']}{words}", "warning", f"{links_down(gpu)} of its NVLinks are down.")
+        brief = f"{SIGNS['warning']}{link.active}"
+        return Cell(f"{SIGNS['warning']}{words}", "warning", f"{links_down(gpu)} of its NVLinks are down.", brief=brief)
     return Cell(words, "nvlink" if link.active and gpu.state == "ok" else "dim")
 
 

@@ -34,7 +34,7 @@ def draw_links(gpu: Gpu, frame: Frame, topology: Topology | None, width: int, he
     if len(entries) > columns * room:
         hidden = len(entries) - columns * room + 1
         entries = sorted(entries, key=lambda entry: entry[1].style != "warning")[: columns * room - 1]
-        entries.append([Span("   "), Span(f"… and {hidden} more that are well", "dim")])
+        entries.append([Span("   "), Span(f"… and {hidden} more", "dim")])
     rows = -(-len(entries) // columns)
     lines = [fit_line(title, width)]
     cell = max(line_cells(entry) for entry in entries) + 2

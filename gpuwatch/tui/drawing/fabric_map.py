@@ -7,7 +7,7 @@ from itertools import groupby
 
 from gpuwatch.render.ansi import Line, Span, line_cells
 from gpuwatch.render.facts import links_down
-from gpuwatch.render.text import clean, cut
+from gpuwatch.render.text import cells_of, clean, cut
 from gpuwatch.tui.canvas import Drawing, Hit
 from gpuwatch.tui.drawing.fabric_cells import Cell, Row, name_cell, nvlink_rows, pcie_rows
 from gpuwatch.tui.drawing.fabric_wiring import Wiring
@@ -16,7 +16,7 @@ from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.topology import Topology
 
 _LEAST_CELL, _MOST_CELL = 6, 12
-_LABEL = 11
+_LABEL, _NARROW_LABEL = 11, 8
 
 
 def draw_map(
@@ -25,7 +25,7 @@ def draw_map(
     """All GPUs side by side, or in several rows where they are too many for the width."""
     lines: list[Line] = []
     hits: list[Hit] = []
-    label = _LABEL if width >= 70 else 7
+    label = _LABEL if width >= 70 else _NARROW_LABEL
     per_row = max(1, (width - label - 1) // _LEAST_CELL)
     gpus = sorted(frame.gpus, key=lambda gpu: (wiring.numa.get(gpu.index, -1), gpu.index))
     rows = -(-len(gpus) // per_row) if gpus else 0
@@ -37,7 +37,7 @@ def draw_map(
         for row in (Row("", lambda gpu: name_cell(gpu, frame)), *table):
             hits += block.hits(len(lines), row)
             lines.append(block.line(row, chosen))
-        lines += block.floor()
+        lines += block.floor(roomy=roomy)
     return Drawing(lines=lines, hits=hits)
 
 
@@ -74,7 +74,7 @@ class _Block:
             cpus = self._wiring.cpus.get(node) if node is not None else None
             name = "NUMA ?" if node is None else f"NUMA {node}"
             words = (
-                f" {name} " if cpus is None or len(name) + len(cpus) + 9 > inner else f" {name} · CPUs {clean(cpus)} "
+                f" {name} " if cpus is None or len(name) + len(cpus) + 10 > inner else f" {name} · CPUs {clean(cpus)} "
             )
             words = cut(words, max(inner, 0))
             left = max(inner - len(words), 0) // 2
@@ -84,11 +84,11 @@ class _Block:
 
     def line(self, row: Row, chosen: str | None) -> Line:
         """One row of the table, numbers right-aligned under their GPU."""
-        line: Line = [Span(""), Span(f" {cut(row.label, self._label - 1):<{self._label - 1}}", "dim")]
+        line: Line = [Span(""), Span(f" {self._labelled(row.label):<{self._label - 1}}", "dim")]
         at = self._label
         for gpu, start in zip(self.gpus, self.starts, strict=True):
             cell = row.cell(gpu)
-            text = cut(cell.text, self.cell - 1)
+            text = cell.text if cells_of(cell.text) < self.cell else cut(cell.brief or cell.text, self.cell - 1)
             cursor = "+cursor" if gpu.uuid == chosen else ""
             line += [Span(" " * (start - at))] if start > at else []
             line.append(Span(" " * (self.cell - line_cells([Span(text)])), cursor))
@@ -96,19 +96,24 @@ class _Block:
             at = start + self.cell
         return line
 
+    def _labelled(self, words: str) -> str:
+        return cut(words if self._label == _LABEL else words.strip(), self._label - 1)
+
     def hits(self, y: int, row: Row) -> list[Hit]:
         return [
             Hit(y, start + 1, self.cell - 1, f"choose({gpu.uuid!r})", row.cell(gpu).tip)
             for gpu, start in zip(self.gpus, self.starts, strict=True)
         ]
 
-    def floor(self) -> list[Line]:
+    def floor(self, *, roomy: bool) -> list[Line]:
         """What the NVLinks lead to."""
         if self._wiring.switched:
             return [self._switches()]
         if not self._wiring.bridged:
             return []
         most = max(len(self._wiring.peers.get(gpu.index, ())) for gpu in self.gpus)
+        if most > 1 and not roomy:
+            return []  # the matrix below says as much
         return [
             self.line(Row("  to GPU" if place == 0 else "", partial(self._peer, place)), None) for place in range(most)
         ]
@@ -122,15 +127,15 @@ class _Block:
 
     def _switches(self) -> Line:
         count = len(self._wiring.switches)
-        words = f" {count} NVSwitch{'es' if count > 1 else ''} "
+        words = f" {count} switch{'es' if count > 1 else ''}"
         cells = [Span("═", "nvlink")] * (self.end - self._label - 1)
         for gpu, start in zip(self.gpus, self.starts, strict=True):
             joined = gpu.nvlink is not None and gpu.nvlink.active and gpu.state == "ok"
             place = start - self._label + self.cell - 3
             if joined and 0 <= place < len(cells):
                 cells[place] = Span("╩", "nvlink" if not links_down(gpu) else "warning")
-        line: Line = [Span(" " * (self._label + 1)), *_runs(cells)]
-        return [*line, Span(words, "nvlink")]
+        words = words if len(words) <= self._label else f" sw×{count}"
+        return [Span(f"{words:<{self._label}}", "dim"), Span(" "), *_runs(cells)]
 
 
 def _runs(cells: Sequence[Span]) -> Line:

@@ -19,6 +19,7 @@ from gpuwatch_agent.model.topology import LEGEND, Topology
 
 _ROOMY_HEIGHT = 28
 _LEAST_BELOW = 4
+_GAP = 3
 
 
 class FabricView(RowsView):
@@ -63,54 +64,75 @@ class FabricView(RowsView):
         if chosen is None:
             return Drawing(lines=lines)
         drawn = draw_map(frame, topology, wiring, width, chosen=chosen.uuid, roomy=height >= _ROOMY_HEIGHT)
-        below = height - len(lines) - len(drawn.lines) - 1
+        below = height - 1 - len(drawn.lines) - 1
         if below < _LEAST_BELOW:
-            drawn = self._in_turn(drawn, moment, chosen, width, height - 1)
-            below = 0
-        hits = [hit._replace(y=hit.y + len(lines)) for hit in drawn.hits]
-        lines += drawn.lines
-        if below:
-            lines.append([])
-            under = self._below(moment, chosen, width, below)
-            hits += [hit._replace(y=hit.y + len(lines)) for hit in under.hits]
-            lines += under.lines
-        return Drawing(lines=lines, hits=hits)
+            lines = [_with_hint(lines[0], ("links", "matrix", "drawing")[self._turned % 3], width)]
+            return _stack([Drawing(lines=lines), self._in_turn(drawn, moment, chosen, width, height - 1)])
+        right = _draw_matrix(topology, chosen, width, len(drawn.lines))
+        if len(frame.gpus) > 1 and _width_of(drawn) + _GAP + _width_of(right) <= width:
+            links = Drawing(lines=draw_links(chosen, frame, topology, width, below))
+            return _stack([Drawing(lines=lines), _beside(drawn, right), Drawing(lines=[[]]), links])
+        gap: list[Line] = [[]] if below > len(frame.gpus) else []
+        under, hidden = self._below(moment, chosen, width, below + 1 - len(gap))
+        if hidden:
+            lines = [_with_hint(lines[0], hidden, width)]
+        return _stack([Drawing(lines=lines), drawn, Drawing(lines=gap), under])
 
     def _in_turn(self, drawn: Drawing, moment: Moment, chosen: Gpu, width: int, height: int) -> Drawing:
         """Drawing, links or matrix, where only one of them has room."""
         turn = self._turned % 3
         if turn == 0:
-            return Drawing(lines=drawn.lines[:height], hits=drawn.hits)
+            return Drawing(lines=drawn.lines[:height], hits=[hit for hit in drawn.hits if hit.y < height])
         if turn == 1:
             return Drawing(lines=draw_links(chosen, moment.frame, moment.topology, width, height))
         return _draw_matrix(moment.topology, chosen, width, height)
 
-    def _below(self, moment: Moment, chosen: Gpu, width: int, height: int) -> Drawing:
-        """Matrix and links side by side, or one of them."""
-        matrix = _draw_matrix(moment.topology, chosen, width, height)
-        used = max((line_cells(line) for line in matrix.lines), default=0)
+    def _below(self, moment: Moment, chosen: Gpu, width: int, height: int) -> tuple[Drawing, str]:
+        """Matrix and links side by side, or one of them and the word for the other."""
+        links_alone = Drawing(lines=draw_links(chosen, moment.frame, moment.topology, width, height))
         if len(moment.frame.gpus) < 2:
-            return Drawing(lines=draw_links(chosen, moment.frame, moment.topology, width, height))
-        if width - used - 3 < LEAST_WIDTH:
-            if self._turned % 2 == 0:
-                return matrix
-            return Drawing(lines=draw_links(chosen, moment.frame, moment.topology, width, height))
-        links = draw_links(chosen, moment.frame, moment.topology, width - used - 3, height)
-        return Drawing(lines=_side_by_side(matrix.lines, links, used + 3), hits=matrix.hits)
+            return links_alone, ""
+        matrix = _draw_matrix(moment.topology, chosen, width, height)
+        room = width - _width_of(matrix) - _GAP
+        if room < LEAST_WIDTH:
+            return (links_alone, "matrix") if self._turned % 2 else (matrix, "links")
+        return _beside(matrix, Drawing(lines=draw_links(chosen, moment.frame, moment.topology, room, height))), ""
 
     def as_data(self) -> object:
         """The wiring."""
         return self.moment.topology if self.moment is not None else None
 
 
-def _side_by_side(left: Sequence[Line], right: Sequence[Line], start: int) -> list[Line]:
+def _with_hint(line: Line, hidden: str, width: int) -> Line:
+    """Which key shows what is out of sight."""
+    room = width - line_cells(line) - len(hidden) - 3
+    return [*line, Span(" " * room), Span("l", "key"), Span(f" {hidden}", "dim")] if room > 1 else line
+
+
+def _width_of(drawing: Drawing) -> int:
+    return max((line_cells(line) for line in drawing.lines), default=0)
+
+
+def _stack(parts: Sequence[Drawing]) -> Drawing:
+    """One below the other."""
     lines: list[Line] = []
-    for y in range(max(len(left), len(right))):
-        line = list(left[y]) if y < len(left) else []
-        if y < len(right):
-            line += [Span(" " * (start - line_cells(line))), *right[y]]
+    hits: list[Hit] = []
+    for part in parts:
+        hits += [hit._replace(y=hit.y + len(lines)) for hit in part.hits]
+        lines += part.lines
+    return Drawing(lines=lines, hits=hits)
+
+
+def _beside(left: Drawing, right: Drawing) -> Drawing:
+    """One to the right of the other."""
+    start = _width_of(left) + _GAP
+    lines: list[Line] = []
+    for y in range(max(len(left.lines), len(right.lines))):
+        line = list(left.lines[y]) if y < len(left.lines) else []
+        if y < len(right.lines):
+            line += [Span(" " * (start - line_cells(line))), *right.lines[y]]
         lines.append(line)
-    return lines
+    return Drawing(lines=lines, hits=[*left.hits, *(hit._replace(x=hit.x + start) for hit in right.hits)])
 
 
 def _draw_matrix(topology: Topology | None, chosen: Gpu, width: int, height: int) -> Drawing:
@@ -131,7 +153,7 @@ def _draw_matrix(topology: Topology | None, chosen: Gpu, width: int, height: int
         row = fit_line(draw_row(layout, place), width)
         if place == at:
             row = [Span(""), *(Span(span.text, f"{span.style}+cursor") for span in row)]
-        hits.append(Hit(len(lines), 0, width, f"choose({topology.gpus[place].uuid!r})"))
+        hits.append(Hit(len(lines), 0, line_cells(row), f"choose({topology.gpus[place].uuid!r})"))
         lines.append(row)
     left = height - len(lines) - 1
     legend = _legend(topology, width)
