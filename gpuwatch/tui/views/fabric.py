@@ -137,17 +137,20 @@ def _beside(left: Drawing, right: Drawing) -> Drawing:
 
 def _draw_matrix(topology: Topology | None, chosen: Gpu, width: int, height: int) -> Drawing:
     """The words of `nvidia-smi topo -m`, the chosen GPU's row lit, and below it what the words mean."""
-    if topology is None:
+    if topology is None or not topology.gpus:
         return Drawing(lines=[[Span(" The wiring has not been read yet.", "dim")]])
     columns = matrix_columns(topology)
     if sum(column.most + column.gap for column in columns) > width:
         columns = matrix_columns(topology, prefix="")
-    layout = [(column, column.most) for column in columns]
+    at = next((place for place, gpu in enumerate(topology.gpus) if gpu.uuid == chosen.uuid), 0)
+    names, cells = columns[0], columns[1:]
+    fitting = max(1, (width - names.most - names.gap) // max(cell.most + cell.gap for cell in cells))
+    left_out = max(min(at - fitting // 2, len(cells) - fitting), 0)
+    layout = [(column, column.most) for column in (names, *cells[left_out : left_out + fitting])]
     lines: list[Line] = [draw_title(layout)]
     hits: list[Hit] = []
     places = range(len(topology.gpus))
     room = max(height - 1, 1)
-    at = next((place for place in places if topology.gpus[place].uuid == chosen.uuid), 0)
     first = min(max(at - room // 2, 0), max(len(places) - room, 0))
     for place in places[first : first + room]:
         row = fit_line(draw_row(layout, place), width)
@@ -155,9 +158,9 @@ def _draw_matrix(topology: Topology | None, chosen: Gpu, width: int, height: int
             row = [Span(""), *(Span(span.text, f"{span.style}+cursor") for span in row)]
         hits.append(Hit(len(lines), 0, line_cells(row), f"choose({topology.gpus[place].uuid!r})"))
         lines.append(row)
-    left = height - len(lines) - 1
+    room = height - len(lines) - 1
     legend = _legend(topology, width)
-    if left >= len(legend):
+    if room >= len(legend):
         lines += [[], *legend]
     return Drawing(lines=lines, hits=hits)
 
