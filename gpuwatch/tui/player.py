@@ -20,6 +20,10 @@ class Player:
         self._newest = frame
         self._tape.record(frame)
 
+    def recall(self, frame: Frame) -> None:
+        """A frame from before the oldest one came in."""
+        self._tape.recall(frame)
+
     @property
     def paused(self) -> bool:
         """Whether the moment shown stays."""
