@@ -87,11 +87,14 @@ class GpuwatchApp(App[None]):
         Binding("plus", "pace(-1)", "read more often", id="pace.faster"),
         Binding("minus", "pace(1)", "read less often", id="pace.slower"),
         Binding("f5", "refresh_all", "paint everything anew", id="refresh"),
+        Binding("slash", "filter", "filter", id="filter"),
         Binding("q", "quit", "quit", id="quit"),
     ]
 
-    def __init__(self, feed: Feed, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, feed: Feed, *, wall_clock: Callable[[], float] = time.time, read_only: bool = False) -> None:
         super().__init__()
+        self.read_only = read_only
+        """Nothing on the machine is changed from here: no signals."""
         self._wall_clock = wall_clock
         self._drawn_at = 0.0
         self._draw_due = False
@@ -241,6 +244,11 @@ class GpuwatchApp(App[None]):
             self.notify(f"Reading every {wanted:g} s.", timeout=3)
         else:
             self.notify("The agent's pace is set on its own machine (sampling.interval_s).", timeout=5)
+
+    def action_filter(self) -> None:
+        """The filter of the view that is seen, where it has one."""
+        if not self.view.open_filter():
+            self.notify("There is nothing to filter on this view; key 5 has a list that can be filtered.", timeout=3)
 
     def action_refresh_all(self) -> None:
         """Paint everything anew."""

@@ -44,7 +44,10 @@ class Choice(ModalScreen[str | None]):
             yield Static(Text(self._title))
             yield OptionList(
                 *(
-                    Option(Text.assemble(f"{offer.word:<{widest}}", (f"  {offer.told}" if offer.told else "", "dim")), id=offer.key)
+                    Option(
+                        Text.assemble(f"{offer.word:<{widest}}", (f"  {offer.told}" if offer.told else "", "dim")),
+                        id=offer.key,
+                    )
                     for offer in self._offers
                 )
             )

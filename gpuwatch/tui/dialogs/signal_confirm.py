@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from signal import Signals
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,11 +13,12 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from gpuwatch.render.text import cut
+from gpuwatch.render.text import SIGNS, cut
 from gpuwatch.render.units import index_list
+from gpuwatch.tui.palette import style_of
 from gpuwatch.tui.processes.signals import Outcome, Target
 
-_SIGNS = {"delivered": ("●", "green"), "denied": ("✖", "red"), "gone": ("◌", "yellow"), "refused": ("✖", "red")}
+_MARKS = {"delivered": "ok", "denied": "critical", "gone": "stale", "refused": "critical"}
 _NAME_CELLS = 48
 
 
@@ -39,9 +41,7 @@ class ConfirmSignal(ModalScreen[Sequence[Outcome]]):
         Binding("left,right", "app.focus_next", "the other button", show=False, id="signal.other"),
     ]
 
-    def __init__(
-        self, number: Signals, targets: Sequence[Target], send: Callable[[Target, Signals], Outcome]
-    ) -> None:
+    def __init__(self, number: Signals, targets: Sequence[Target], send: Callable[[Target, Signals], Outcome]) -> None:
         super().__init__()
         self._number = number
         self._targets = targets
@@ -53,7 +53,11 @@ class ConfirmSignal(ModalScreen[Sequence[Outcome]]):
         """Who will get it, what that means, and the two answers."""
         count = len(self._targets)
         with Vertical():
-            yield Static(f"Send {self._number.name} to {'this process' if count == 1 else f'these {count} processes'}?", id="question", markup=False)
+            yield Static(
+                f"Send {self._number.name} to {'this process' if count == 1 else f'these {count} processes'}?",
+                id="question",
+                markup=False,
+            )
             with VerticalScroll():
                 yield Static(Text("\n").join(self._told(target) for target in self._targets), id="those")
             yield Static(ranks_note(self._targets), id="note", markup=False)
@@ -93,7 +97,9 @@ class ConfirmSignal(ModalScreen[Sequence[Outcome]]):
         self._sent = True
         self._outcomes = await asyncio.to_thread(lambda: [self._send(target, self._number) for target in self._targets])
         self.query_one("#question", Static).update(Text(sentence(self._outcomes, self._number)))
-        self.query_one("#those", Static).update(Text("\n").join(_told_after(outcome) for outcome in self._outcomes))
+        self.query_one("#those", Static).update(
+            Text("\n").join(_told_after(outcome, self.app.theme) for outcome in self._outcomes)
+        )
         self.query_one("#note", Static).display = False
         self.query_one("#yes", Button).display = False
         close = self.query_one("#no", Button)
@@ -120,10 +126,11 @@ def sentence(outcomes: Sequence[Outcome], number: Signals) -> str:
     )
 
 
-def _told_after(outcome: Outcome) -> Text:
-    sign, colour = _SIGNS[outcome.word]
+def _told_after(outcome: Outcome, theme: str) -> Text:
+    mark = _MARKS[outcome.word]
+    colour = Style(color=style_of(theme, mark).color, bold=True)
     return Text.assemble(
-        (f" {sign} ", colour),
+        (f" {SIGNS[mark]} ", colour),
         (f"{outcome.target.pid:>8}", "bold"),
         f"  {cut(outcome.target.name, 32)}  ",
         (outcome.word, "bold"),

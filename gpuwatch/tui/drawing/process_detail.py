@@ -11,13 +11,14 @@ from gpuwatch.render.job_cells import NOT_VISIBLE, Job, command_words
 from gpuwatch.render.text import cells_of, clean, wrap
 from gpuwatch.render.units import gib, index_list, span_of_time, whole
 from gpuwatch.tui.drawing.area import area_lines
+from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.processes.environment import MASK, Environment
-from gpuwatch.tui.processes.local import Facts, own_facts
+from gpuwatch.tui.processes.local import Facts, own_facts, why_not_local
 from gpuwatch.tui.processes.trace import Sample
 
 _WORD_CELLS = 13
 _LEAST_TWO_COLUMNS = 110
-_CHART_LINES = 4
+_LEAST_CHART, _MOST_CHART = 4, 12
 
 
 class Past(Struct, frozen=True):
@@ -42,16 +43,18 @@ def detail_title(job: Job, keys: str, width: int) -> Line:
 
 
 def detail_lines(
-    job: Job, facts: Mapping[int, Facts], past: Past | None, now: float, not_local: str | None, width: int
+    job: Job, facts: Mapping[int, Facts], past: Past | None, moment: Moment, size: tuple[int, int]
 ) -> list[Line]:
-    """The pairs, the whole command line, the charts."""
-    pairs = list(_pairs(job, facts, now, not_local))
+    """The pairs, the whole command line, and charts as high as there is room for."""
+    width, height = size
+    pairs = list(_pairs(job, facts, moment.frame.taken_at, why_not_local(moment)))
     lines = _in_columns(pairs, width)
     command = job.process.command or job.process.name
     told = clean(command) if command else NOT_VISIBLE if not job.process.visible else "–"
     lines += _pair_lines("command", told, width, "" if command else "dim")
     if past is not None and job.gpus:
-        lines += [[], *_charts(job, past, width)]
+        room = min(max(height - len(lines) - 2, _LEAST_CHART), _MOST_CHART)
+        lines += [[], *_charts(job, past, width, room)]
     return lines
 
 
@@ -146,11 +149,13 @@ def _pair_lines(word: str, value: str, width: int, style: str = "") -> list[Line
     ]
 
 
-def _charts(job: Job, past: Past, width: int) -> list[Line]:
+def _charts(job: Job, past: Past, width: int, height: int) -> list[Line]:
     """Its memory against that of its GPUs, and its share of the SMs, beside each other."""
     cells = chart_cells(width)
     total = sum({part.gpu.uuid: part.gpu.memory_total_bytes or 0 for part in job.parts}.values())
-    memory = [None if sample is None or sample.memory_bytes is None else float(sample.memory_bytes) for sample in past.samples]
+    memory = [
+        None if sample is None or sample.memory_bytes is None else float(sample.memory_bytes) for sample in past.samples
+    ]
     shares = [None if sample is None else sample.sm_pct for sample in past.samples]
     most = float(total) or max((value for value in memory if value is not None), default=1.0)
     span = span_of_time(past.step_s * cells)
@@ -159,11 +164,11 @@ def _charts(job: Job, past: Past, width: int) -> list[Line]:
     share = f"{whole(job.sm_pct)} %" if job.sm_pct is not None else "–"
     left = [
         [Span(" GPU memory ", "dim"), Span(held), Span(f"{of}, last {span}", "dim")],
-        *area_lines(memory[-cells:], (0.0, most), _CHART_LINES, "chart"),
+        *area_lines(memory[-cells:], (0.0, most), height, "chart"),
     ]
     right = [
         [Span("SM share ", "dim"), Span(share), Span(f" of 100, last {span}", "dim")],
-        *area_lines(shares[-cells:], (0.0, 100.0), _CHART_LINES, "chart"),
+        *area_lines(shares[-cells:], (0.0, 100.0), height, "chart"),
     ]
     lines: list[Line] = []
     for position, (one, other) in enumerate(zip(left, right, strict=True)):

@@ -24,6 +24,7 @@ from gpuwatch.tui.processes.rows import Row
 from gpuwatch_agent.model.finding import Finding
 
 _MOST_USER, _MOST_JOB = 16, 40
+_LEAST_COMMAND, _ROOMY_COMMAND, _ROOMY = 20, 36, 100
 LOCAL_TITLES = ("CPU %", "host GiB")
 
 
@@ -66,11 +67,20 @@ def list_layout(shown: Sequence[Row], everyone: Sequence[Job], known: Known, wid
     rows = [row for row in shown if row.job is not None]
     jobs = [row.job for row in rows if row.job is not None]
     facts = [own_facts(known.facts, job.process.pid, job.process.started_at) for job in jobs]
-    return choose(_columns(rows, jobs, everyone, facts, known), width)
+    # What can't be known here takes no room from what is.
+    later = 10 if known.not_local else 0
+    columns = _columns(rows, jobs, everyone, facts, known, later)
+    columns[-1].least = min(columns[-1].most, _LEAST_COMMAND if width < _ROOMY else _ROOMY_COMMAND)
+    return choose(columns, width)
 
 
 def _columns(
-    rows: Sequence[Row], jobs: Sequence[Job], everyone: Sequence[Job], facts: Sequence[Facts | None], known: Known
+    rows: Sequence[Row],
+    jobs: Sequence[Job],
+    everyone: Sequence[Job],
+    facts: Sequence[Facts | None],
+    known: Known,
+    later: int,
 ) -> list[Column]:
     def cells(draw: Callable[[Job], Line]) -> list[Line]:
         return [draw(job) for job in jobs]
@@ -81,9 +91,7 @@ def _columns(
     digits = max((len(str(job.process.pid)) for job in everyone), default=3)
     names = max((len(clean(job.process.user or "")) for job in everyone), default=4)
     marks: list[Line] = [_mark(row, known) for row in rows]
-    pids: list[Line] = [
-        [Span(str(job.process.pid), _style(row, known))] for row, job in zip(rows, jobs, strict=True)
-    ]
+    pids: list[Line] = [[Span(str(job.process.pid), _style(row, known))] for row, job in zip(rows, jobs, strict=True)]
     return [
         _wide(text_column("", marks, priority=0, gap=0), 2),
         _wide(text_column("PID", pids, priority=0, right=True, gap=0), digits),
@@ -92,8 +100,8 @@ def _columns(
         *if_any(_slice, text_column("MIG", cells(lambda job: [Span(_slice(job))]), priority=7)),
         _wide(text_column("GiB", cells(_held), priority=3, right=True), 5),
         *if_any(lambda job: job.sm_pct is not None, _wide(_share(jobs), 4)),
-        _wide(text_column("CPU %", [_cpu(one) for one in facts], priority=6, right=True), 5),
-        _wide(text_column("host GiB", [_rss(one) for one in facts], priority=9, right=True), 8),
+        _wide(text_column("CPU %", [_cpu(one) for one in facts], priority=6 + later, right=True), 5),
+        _wide(text_column("host GiB", [_rss(one) for one in facts], priority=9 + later, right=True), 8),
         _wide(text_column("time", cells(lambda job: _time(job, known.now)), priority=8, right=True), 6),
         *if_any(rank_cell, text_column("rank", cells(rank_cell), priority=7)),
         *if_any(
@@ -114,7 +122,8 @@ def _wide(column: Column, least: int, most: int | None = None) -> Column:
 def _style(row: Row, known: Known) -> str:
     if row.members[0] in known.tagged:
         return "tagged"
-    return "dim" if row.parent else ""
+    severity = known.blamed.get(row.job.process.pid) if row.job is not None else None
+    return f"{severity} text" if severity else "dim" if row.parent else ""
 
 
 def _mark(row: Row, known: Known) -> Line:
@@ -181,7 +190,8 @@ def _command(row: Row) -> Line:
 
 def head_line(row: Row, tagged: frozenset[str], width: int) -> Line:
     """A group's name and its sums."""
-    mark = Span("* " if row.members and tagged.issuperset(row.members) else "─ ", "tagged" if tagged else "rule")
+    whole_group = bool(row.members) and tagged.issuperset(row.members)
+    mark = Span("* ", "tagged") if whole_group else Span("─ ", "rule")
     sums = f" {row.sums} ─"
     title = fit_line([Span(clean(row.title), "title")], max(width - len(sums) - 6, 8))
     line: Line = [mark, *title, Span(" ")]

@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from gpuwatch.tui.processes.local import same_process
-from gpuwatch_agent.attribution.procfs import Stat, ProcessTable, text_of
+from gpuwatch_agent.attribution.procfs import ProcessTable, Stat, text_of
 
 MASK = "•••"
 _MOST_BYTES = 512 * 1024
@@ -33,15 +33,15 @@ def masked(name: str, value: str) -> str:
     return _IN_URL.sub(MASK, value)
 
 
-def environment_of(
-    pid: int, started_at: float | None, user: str | None, *, proc: Path = Path("/proc")
-) -> Environment:
+def environment_of(pid: int, started_at: float | None, user: str | None, *, proc: Path = Path("/proc")) -> Environment:
     """What the process was started with; blocks where the kernel does, so it is called on a thread."""
     place = proc / str(pid)
     try:
         if Stat((place / "stat").read_bytes()).state == b"D":
             # Its memory may be locked inside a driver: reading it would hang us as well.
-            return Environment(refusal="The process waits in the kernel; its environment can't be read without waiting, too.")
+            return Environment(
+                refusal="The process waits in the kernel; its environment can't be read without waiting, too."
+            )
         raw = (place / "environ").read_bytes()[:_MOST_BYTES]
     except PermissionError:
         owner = f"{user} and root" if user and user != "root" else "root"

@@ -29,7 +29,12 @@ def _lower(words: str) -> str | None:
 
 
 ORDERS: Sequence[Order] = (
-    Order("gpu", "GPU", "by GPU, the most memory first", lambda job, _: (min(job.gpus, default=99), -(job.memory_bytes or 0))),
+    Order(
+        "gpu",
+        "GPU",
+        "GPU, then memory",
+        lambda job, _: (min(job.gpus, default=99), -(job.memory_bytes or 0)),
+    ),
     Order("memory", "GiB", "GPU memory", lambda job, _: job.memory_bytes, True),
     Order("sm", "SM %", "SM share", lambda job, _: job.sm_pct, True),
     Order("cpu", "CPU %", "CPU share", lambda _, facts: facts.cpu_pct if facts else None, True, True),

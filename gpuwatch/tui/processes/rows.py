@@ -65,7 +65,7 @@ def by_gpu(jobs: Sequence[Job]) -> list[Row]:
     rows: list[Row] = []
     for uuid in sorted(there, key=lambda uuid: indices[uuid]):
         shares = [job.sm_pct for job in there[uuid] if job.sm_pct is not None]
-        busy = f" · SM {whole(sum(shares))} %" if shares else ""
+        busy = f" · SM {whole(min(sum(shares), 100.0))} %" if shares else ""
         rows.append(_head(f"GPU {indices[uuid]}", uuid, there[uuid], busy))
         rows += [_row(job, at=uuid) for job in there[uuid]]
     return rows
@@ -188,7 +188,5 @@ class _Forest:
     def _stranger(self, pid: int) -> Job:
         """A parent that holds no GPU, as far as /proc tells."""
         one = self._facts[pid]
-        process = Process(
-            pid=pid, user=one.user, name=one.name, command=one.command, started_at=one.started_at
-        )
+        process = Process(pid=pid, user=one.user, name=one.name, command=one.command, started_at=one.started_at)
         return Job(process=process, gpus=[], memory_bytes=None, sm_pct=None)

@@ -27,6 +27,9 @@ SIGNALS: Sequence[tuple[signal.Signals, str]] = (
 )
 
 
+_ENDED = "it had ended before"
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """A process as it was seen when it was chosen."""
 
@@ -87,21 +90,23 @@ def send(target: Target, number: signal.Signals, *, proc: Path = Path("/proc")) 
     try:
         held = os.pidfd_open(target.pid)
     except ProcessLookupError:
-        return Outcome(target, "gone", "it had ended before")
+        return Outcome(target, "gone", _ENDED)
     except OSError as error:
         return Outcome(target, "refused", f"the kernel gives no safe hold on it ({error.strerror})")
     try:
-        refusal = _another(target, proc)
-        if refusal is not None:
-            return refusal
+        return _another(target, proc) or _sent(target, held, number)
+    finally:
+        os.close(held)
+
+
+def _sent(target: Target, held: int, number: signal.Signals) -> Outcome:
+    try:
         signal.pidfd_send_signal(held, number)
     except ProcessLookupError:
-        return Outcome(target, "gone", "it had ended before")
+        return Outcome(target, "gone", _ENDED)
     except PermissionError:
         owner = f"it belongs to {target.user}" if target.user else "it belongs to somebody else"
         return Outcome(target, "denied", f"{owner}: that needs root")
-    finally:
-        os.close(held)
     return Outcome(target, "delivered", f"{number.name} was sent")
 
 
@@ -111,10 +116,14 @@ def _another(target: Target, proc: Path) -> Outcome | None:
     if now is None or now.started_at is None or target.started_at is None:
         return Outcome(target, "refused", "its start time can't be read, so it can't be told from another process")
     if not same_process(now.started_at, target.started_at):
-        return Outcome(target, "gone", f"it had ended before; PID {target.pid} now belongs to another process, which was left alone")
+        return Outcome(
+            target,
+            "gone",
+            f"it had ended before; PID {target.pid} now belongs to another process, which was left alone",
+        )
     try:
         if Stat((proc / str(target.pid) / "stat").read_bytes()).state == b"Z":
             return Outcome(target, "gone", "it has ended and waits for its parent to notice")
     except (OSError, ValueError, IndexError):
-        return Outcome(target, "gone", "it had ended before")
+        return Outcome(target, "gone", _ENDED)
     return None
