@@ -67,9 +67,7 @@ def list_layout(shown: Sequence[Row], everyone: Sequence[Job], known: Known, wid
     rows = [row for row in shown if row.job is not None]
     jobs = [row.job for row in rows if row.job is not None]
     facts = [own_facts(known.facts, job.process.pid, job.process.started_at) for job in jobs]
-    # What can't be known here takes no room from what is.
-    later = 10 if known.not_local else 0
-    columns = _columns(rows, jobs, everyone, facts, known, later)
+    columns = _columns(rows, jobs, everyone, facts, known)
     columns[-1].least = min(columns[-1].most, _LEAST_COMMAND if width < _ROOMY else _ROOMY_COMMAND)
     return choose(columns, width)
 
@@ -80,8 +78,10 @@ def _columns(
     everyone: Sequence[Job],
     facts: Sequence[Facts | None],
     known: Known,
-    later: int,
 ) -> list[Column]:
+    # What can't be known here takes no room from what is.
+    later = 10 if known.not_local else 0
+
     def cells(draw: Callable[[Job], Line]) -> list[Line]:
         return [draw(job) for job in jobs]
 
