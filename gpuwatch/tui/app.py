@@ -111,11 +111,14 @@ class GpuwatchApp(App[None]):
         *,
         fleet: Fleet | None = None,
         start_on: str = VIEWS[0].name_of,
+        read_only: bool = False,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self.fleet = fleet
         """The agents to choose from, where there are several."""
+        self.read_only = read_only
+        """Nothing on the machine is changed from here: no signals."""
         self.failure: GpuwatchError | None = None
         """Why the feed gave up, to be told once the terminal is free."""
         self._wall_clock = wall_clock
@@ -306,12 +309,9 @@ class GpuwatchApp(App[None]):
             self.notify("The agent's pace is set on its own machine (sampling.interval_s).", timeout=5)
 
     def action_filter(self) -> None:
-        """Views with lists have a filter."""
-        begin = getattr(self.view, "begin_filter", None)
-        if begin is None:
-            self.notify("There is nothing to filter on this view; processes (5) have a filter.", timeout=3)
-        else:
-            begin()
+        """The filter of the view that is seen, where it has one."""
+        if not self.view.open_filter():
+            self.notify("There is nothing to filter on this view; key 5 has a list that can be filtered.", timeout=3)
 
     def action_copy(self, as_json: bool) -> None:
         """To the clipboard, by the terminal (OSC 52): it works over SSH, too."""

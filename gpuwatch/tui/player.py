@@ -44,6 +44,10 @@ class Player:
         """How far back one can go."""
         return self._tape.oldest_at
 
+    def kept(self, moment: float) -> Frame | None:
+        """The frame on the tape at that time, whatever is shown."""
+        return self._tape.at(moment)
+
     def toggle(self) -> None:
         """Pause, or go on live."""
         self._shown = None if self.paused else self._newest

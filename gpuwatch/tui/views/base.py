@@ -50,6 +50,10 @@ class View(Canvas, can_focus=True):
         """What is to be seen of this moment on so many cells."""
         raise NotImplementedError
 
+    def open_filter(self) -> bool:
+        """Let the user type a filter; False where the view has none."""
+        return False
+
     def as_text(self) -> str:
         """What is on the view, for the clipboard."""
         lines = ["".join(span.text for span in line).rstrip() for line in self._lines]
