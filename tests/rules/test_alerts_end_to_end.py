@@ -53,7 +53,7 @@ SCENARIOS = {
     "GpuwatchAgentDown": ("down", None),
     "GpuwatchDriverUnusable": ("no-driver", None),
     "GpuwatchFramesOld": ("page", None),
-    "GpuwatchAgentSlow": ("uneven", None),
+    "GpuwatchAgentSlow": ("page", None),
     "GpuwatchSamplerRestarts": ("page", None),
     "GpuwatchCollectorFailing": ("page", None),
 }

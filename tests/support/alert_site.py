@@ -26,7 +26,7 @@ NODES = {
     "faults": "dgx-h100-8+power-brake@0+nvlink-down@1+fabric-error@2+nvlink-errors@3+pcie-errors@4+ecc-storm@5+row-remap@6"
     "+row-remap-failed@7+ecc@1~14",
     "workshop": "4x3090-bridged+fan-dead@0+pcie-narrow@1~8+noisy-neighbour@3",
-    "uneven": "dgx-a100-8+power-cap@1+memory-imbalance@4+hang@7~5+slow@3=1",
+    "uneven": "dgx-a100-8+power-cap@1+memory-imbalance@4+hang@7~5",
     "idle": "l4+idle-allocation",
     "no-driver": "l4+driver-gone",
     "down": "l4",
@@ -92,6 +92,7 @@ def _pages() -> list[bytes]:
         f"gpuwatch_gpu_temperature_shutdown_celsius{{{gpu}}} 96",
         "gpuwatch_frame_age_seconds 45",
         "gpuwatch_agent_interval_seconds 1",
+        "gpuwatch_agent_sample_seconds 1.5",
         'gpuwatch_collector_success{collector="power"} 0',
     ]
     first = _page(
