@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from gpuwatch.agent_address import read_hosts
+from gpuwatch.cli import main
 from gpuwatch.cli.dashboard import make_app
-from gpuwatch.cli.main import run
 from gpuwatch.local_agent import find_local_agent
 from gpuwatch.tui.feeds.embedded import EmbeddedFeed
 from gpuwatch.tui.feeds.remote import RemoteFeed
@@ -167,11 +167,11 @@ def test_several_agents_in_a_pipe_come_one_after_the_other(
     agent: RunningAgent, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a terminal each is shown as `status` shows it; who does not answer is told and costs the exit code."""
-    assert run(["--connect", agent.url, "--connect", "127.0.0.1:1"]) == 3
+    assert main(["--connect", agent.url, "--connect", "127.0.0.1:1"]) == 3
     told = capsys.readouterr()
     assert "8×H100" in told.out
     assert "No gpuwatch agent answers at http://127.0.0.1:1 " in told.err
-    assert run(["topo", "--connect", agent.url, "--connect", "node08"]) == 2
+    assert main(["topo", "--connect", agent.url, "--connect", "node08"]) == 2
 
 
 class Screen:
