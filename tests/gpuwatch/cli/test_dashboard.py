@@ -264,3 +264,16 @@ def test_a_remote_agent_on_a_real_terminal(screen: Callable[..., Screen], agent:
     shown.wait_for("\x1b[?1049l")
     assert shown.process.wait(timeout=10) == 0
     assert agent.get("/healthz").status_code == 200
+
+
+def test_killed_outright_it_leaves_no_sampler_behind(screen: Callable[..., Screen]) -> None:
+    """SIGKILL gives nobody a chance to tidy up: the sampler sees its lifeline close and goes by itself."""
+    shown = screen("--sim", SIMULATED)
+    shown.wait_for("H100 80GB HBM3")
+    (sampler,) = shown.children()
+    watched = os.pidfd_open(sampler)
+    try:
+        shown.process.kill()
+        assert select.select([watched], [], [], 20.0)[0], "the sampler is still there"
+    finally:
+        os.close(watched)
