@@ -1,8 +1,11 @@
 """An agent's API, asked asynchronously; whatever goes wrong comes out as a sentence."""
 
 import os
+import sys
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
@@ -163,6 +166,9 @@ def open_connections(transport: "httpx.AsyncBaseTransport | None" = None, *, tls
     """What several clients may share. Without `tls` the certificates of this machine, slow to load, are left alone."""
     import httpx
 
+    if find_spec("sniffio") is None:
+        # httpcore tries to import it several times a request, and each failing search costs more than the request.
+        sys.modules.setdefault("sniffio", cast("ModuleType", None))
     return httpx.AsyncClient(
         timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S),
         # Agents are reached directly: a proxy meant for the internet would answer in their place.

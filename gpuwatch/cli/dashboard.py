@@ -22,17 +22,24 @@ _LAST_RESORT_S = 3.0
 
 def run(options: argparse.Namespace) -> int:
     """Until somebody quits. What can be known to fail fails before the screen is taken."""
+    app = make_app(options)
+    code = _open(app)
+    if app.failure is not None:
+        raise app.failure
+    return code
+
+
+def make_app(options: argparse.Namespace) -> "GpuwatchApp":
+    """The dashboard of what the flags name: several agents, one, a simulated machine, or this one."""
     urls = asked_agents(options)
     if urls and options.sim is not None:
         raise UsageError(
             "--connect and --sim exclude each other.", "A remote agent simulates if it is started with --sim."
         )
     config = command_config(options)
-    app = _several(urls, config) if len(urls) > 1 else _one(urls[0], config) if urls else _this_machine(config)
-    code = _open(app)
-    if app.failure is not None:
-        raise app.failure
-    return code
+    if len(urls) > 1:
+        return _several(urls, config)
+    return _one(urls[0], config) if urls else _this_machine(config)
 
 
 def _several(urls: list[str], config: Config) -> "GpuwatchApp":

@@ -1,3 +1,4 @@
+import ssl
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -168,3 +169,45 @@ def test_the_stream_is_thinned_and_survives_a_break(
     trouble = seen[3].trouble
     assert trouble is not None
     assert "No gpuwatch agent answers at http://node07:9489 (refused)." in trouble.message
+
+
+def chained(words: str) -> Answer:
+    """Connecting fails the way it does below httpx: the system's own words lie two errors deep."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        try:
+            raise ssl.SSLError(1, words) if "SSL" in words else ConnectionRefusedError(111, words)
+        except OSError as error:
+            raise httpx.ConnectError("All connection attempts failed", request=request) from error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("Connect call failed ('127.0.0.1', 9489)", "(Connection refused)"),
+        (
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1000)",
+            "(its certificate is not trusted here: self-signed certificate)",
+        ),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)", "(it does not speak TLS: try http://"),
+    ],
+)
+def test_the_system_s_reason_is_told(remote: Callable[..., RemoteSource], words: str, told: str) -> None:
+    """Not that connecting failed, but why: refused, a certificate nobody here trusts, or no TLS at all."""
+    with pytest.raises(AgentUnreachableError) as raised:
+        remote(chained(words)).frame(rates=False)
+    assert told in str(raised.value)
+
+
+def test_names_with_foreign_line_ends_stay_in_one_frame(
+    remote: Callable[..., RemoteSource], frames: dict[str, Frame]
+) -> None:
+    """A line separator inside a name is no end of an event."""
+    odd = msgspec.structs.replace(frames["no_gpu"], node="a\u2028b\x85c")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"data: " + msgspec.json.encode(odd) + b"\n\n")
+
+    assert next(remote(answer).stream()) == odd

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from itertools import groupby
 
 from gpuwatch.render.ansi import Line, Span, line_cells
@@ -35,8 +34,9 @@ def draw_map(
         block = _Block(gpus[first : first + size], wiring, label, width)
         lines.append(block.roof())
         for row in (Row("", lambda gpu: name_cell(gpu, frame)), *table):
-            hits += block.hits(len(lines), row)
-            lines.append(block.line(row, chosen))
+            cells = [row.cell(gpu) for gpu in block.gpus]
+            hits += block.hits(len(lines), cells)
+            lines.append(block.line(row.label, cells, chosen))
         lines += block.floor(roomy=roomy)
     return Drawing(lines=lines, hits=hits)
 
@@ -82,12 +82,11 @@ class _Block:
             line.append(Span(" "))
         return line
 
-    def line(self, row: Row, chosen: str | None) -> Line:
+    def line(self, label: str, cells: Sequence[Cell], chosen: str | None) -> Line:
         """One row of the table, numbers right-aligned under their GPU."""
-        line: Line = [Span(""), Span(f" {self._labelled(row.label):<{self._label - 1}}", "dim")]
+        line: Line = [Span(""), Span(f" {self._labelled(label):<{self._label - 1}}", "dim")]
         at = self._label
-        for gpu, start in zip(self.gpus, self.starts, strict=True):
-            cell = row.cell(gpu)
+        for gpu, start, cell in zip(self.gpus, self.starts, cells, strict=True):
             text = cell.text if cells_of(cell.text) < self.cell else cut(cell.brief or cell.text, self.cell - 1)
             cursor = "+cursor" if gpu.uuid == chosen else ""
             line += [Span(" " * (start - at))] if start > at else []
@@ -99,10 +98,11 @@ class _Block:
     def _labelled(self, words: str) -> str:
         return cut(words if self._label == _LABEL else words.strip(), self._label - 1)
 
-    def hits(self, y: int, row: Row) -> list[Hit]:
+    def hits(self, y: int, cells: Sequence[Cell]) -> list[Hit]:
+        """A click on a GPU's column chooses it; where the pointer rests the cell is explained."""
         return [
-            Hit(y, start + 1, self.cell - 1, f"choose({gpu.uuid!r})", row.cell(gpu).tip)
-            for gpu, start in zip(self.gpus, self.starts, strict=True)
+            Hit(y, start + 1, self.cell - 1, f"choose({gpu.uuid!r})", cell.tip)
+            for gpu, start, cell in zip(self.gpus, self.starts, cells, strict=True)
         ]
 
     def floor(self, *, roomy: bool) -> list[Line]:
@@ -115,7 +115,8 @@ class _Block:
         if most > 1 and not roomy:
             return []  # the matrix below says as much
         return [
-            self.line(Row("  to GPU" if place == 0 else "", partial(self._peer, place)), None) for place in range(most)
+            self.line("  to GPU" if place == 0 else "", [self._peer(place, gpu) for gpu in self.gpus], None)
+            for place in range(most)
         ]
 
     def _peer(self, place: int, gpu: Gpu) -> Cell:

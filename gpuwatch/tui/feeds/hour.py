@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gpuwatch.client import AgentClient, AgentRefusesError
 from gpuwatch.tui.feeds.past import Past
-from gpuwatch_agent.history import MOST_VALUES, HistoryAnswer
+from gpuwatch_agent.history import HistoryAnswer
 from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.metrics import GPU_SPECS, HOST_SPECS
@@ -13,6 +13,8 @@ from gpuwatch_agent.model.metrics import GPU_SPECS, HOST_SPECS
 NEAR_S, FAR_S, FAR_STEP_S = 600.0, 3600.0, 5.0
 # An agent of a later release may have more metrics than this one knows.
 _MOST_METRICS = 2 * len(GPU_SPECS)
+# Far below what one answer may hold: reading it must not hold up the keys.
+_VALUES_AT_ONCE = 90_000
 
 
 async def fetch_past(
@@ -22,7 +24,7 @@ async def fetch_past(
     uuids = [gpu.uuid for gpu in like.gpus]
     if not uuids:
         return Past([], like, events)
-    at_once = max(1, int(MOST_VALUES / (_MOST_METRICS * seconds / step_s)))
+    at_once = max(1, int(_VALUES_AT_ONCE / (_MOST_METRICS * seconds / step_s)))
     span = {"seconds": f"{seconds:g}", "step": f"{step_s:g}"}
     answers: list[HistoryAnswer] = []
     for first in range(0, len(uuids), at_once):

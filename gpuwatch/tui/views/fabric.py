@@ -36,11 +36,13 @@ class FabricView(RowsView):
     def __init__(self) -> None:
         super().__init__()
         self._turned = 0
+        self._drawn_matrix: tuple[object, Drawing] | None = None
 
     def forget(self) -> None:
         """Another node has other GPUs."""
         super().forget()
         self.chosen_key = None
+        self._drawn_matrix = None
 
     def action_turn(self) -> None:
         """Show the next of what has no room beside the others."""
@@ -68,7 +70,7 @@ class FabricView(RowsView):
         if below < _LEAST_BELOW:
             lines = [_with_hint(lines[0], ("links", "matrix", "drawing")[self._turned % 3], width)]
             return _stack([Drawing(lines=lines), self._in_turn(drawn, moment, chosen, width, height - 1)])
-        right = _draw_matrix(topology, chosen, width, len(drawn.lines))
+        right = self._matrix(topology, chosen, width, len(drawn.lines))
         if len(frame.gpus) > 1 and _width_of(drawn) + _GAP + _width_of(right) <= width:
             links = Drawing(lines=draw_links(chosen, frame, topology, width, below))
             return _stack([Drawing(lines=lines), _beside(drawn, right), Drawing(lines=[[]]), links])
@@ -85,18 +87,26 @@ class FabricView(RowsView):
             return Drawing(lines=drawn.lines[:height], hits=[hit for hit in drawn.hits if hit.y < height])
         if turn == 1:
             return Drawing(lines=draw_links(chosen, moment.frame, moment.topology, width, height))
-        return _draw_matrix(moment.topology, chosen, width, height)
+        return self._matrix(moment.topology, chosen, width, height)
 
     def _below(self, moment: Moment, chosen: Gpu, width: int, height: int) -> tuple[Drawing, str]:
         """Matrix and links side by side, or one of them and the word for the other."""
         links_alone = Drawing(lines=draw_links(chosen, moment.frame, moment.topology, width, height))
         if len(moment.frame.gpus) < 2:
             return links_alone, ""
-        matrix = _draw_matrix(moment.topology, chosen, width, height)
+        matrix = self._matrix(moment.topology, chosen, width, height)
         room = width - _width_of(matrix) - _GAP
         if room < LEAST_WIDTH:
             return (links_alone, "matrix") if self._turned % 2 else (matrix, "links")
         return _beside(matrix, Drawing(lines=draw_links(chosen, moment.frame, moment.topology, room, height))), ""
+
+    def _matrix(self, topology: Topology | None, chosen: Gpu, width: int, height: int) -> Drawing:
+        """Drawn again only when it would look otherwise: wiring seldom changes."""
+        place = next((at for at, gpu in enumerate(topology.gpus) if gpu.uuid == chosen.uuid), 0) if topology else 0
+        looks = (topology.matrix if topology is not None else None, place, width, height)
+        if self._drawn_matrix is None or self._drawn_matrix[0] != looks:
+            self._drawn_matrix = (looks, _draw_matrix(topology, chosen, width, height))
+        return self._drawn_matrix[1]
 
     def as_data(self) -> object:
         """The wiring."""

@@ -11,6 +11,7 @@ from gpuwatch.tui.fleet import Fleet, Node
 from gpuwatch.tui.views.nodes import NodesView
 from support.dashboard_story import story
 from support.fleet_story import Served, fleet_app, served, urls
+from support.running_api import until
 
 
 def with_nodes(
@@ -36,6 +37,10 @@ def with_nodes(
 def nodes_of(app: GpuwatchApp) -> list[Node]:
     assert app.fleet is not None
     return app.fleet.nodes
+
+
+def node_of(app: GpuwatchApp) -> str | None:
+    return app.moment.frame.node if app.moment is not None else None
 
 
 def header(app: GpuwatchApp) -> str:
@@ -134,7 +139,7 @@ def test_enter_goes_in_and_backspace_comes_back() -> None:
         assert "▸" in view.as_text()
         await pilot.press("home", "enter")
         async with asyncio.timeout(10):
-            while app.moment is None or app.moment.frame.node != "node00":
+            while node_of(app) != "node00":
                 await pilot.pause()
         assert app.player is not first
 
@@ -189,19 +194,16 @@ def test_nobody_is_asked_while_nobody_looks() -> None:
         answering = served()
         fleet = Fleet(urls(4), pace_s=0.0, transport=answering.transport)
         running = asyncio.create_task(fleet.run(lambda: None))
-        async with asyncio.timeout(10):
-            while len(answering.asked) < 20:
-                await asyncio.sleep(0)
-            fleet.watch(watched=False)
-            for _ in range(50):
-                await asyncio.sleep(0)
-            before = len(answering.asked)
-            for _ in range(200):
-                await asyncio.sleep(0)
-            assert len(answering.asked) == before
-            fleet.watch(watched=True)
-            while len(answering.asked) < before + 4:
-                await asyncio.sleep(0)
+        await until(lambda: len(answering.asked) >= 20)
+        fleet.watch(watched=False)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        before = len(answering.asked)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert len(answering.asked) == before
+        fleet.watch(watched=True)
+        await until(lambda: len(answering.asked) >= before + 4)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

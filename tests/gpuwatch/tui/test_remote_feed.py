@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from gpuwatch.tui.app import GpuwatchApp
+from gpuwatch.tui.canvas import Canvas
 from gpuwatch.tui.feeds.remote import RemoteFeed
 from gpuwatch.tui.moment import FeedState
 from gpuwatch_agent.api.address import Address
@@ -300,3 +302,44 @@ def test_a_clock_put_back_loses_nothing() -> None:
         assert energy[-1] == 1e9 + 6120.0
 
     with_listener(check, frames=10)
+
+
+def test_the_dashboard_shows_the_gap_and_what_came_before() -> None:
+    """REMOTE stands in the header; the past can be gone back to; a cut is told over the numbers that stay."""
+
+    async def run() -> None:
+        moving = Moving()
+        feed = RemoteFeed(client_over(moving), wall_clock=lambda: OPENING + 30, tick_s=0.02)
+        app = GpuwatchApp(feed, wall_clock=lambda: OPENING + 42)
+        async with app.run_test(size=(120, 40)) as pilot:
+            async with agent_at(moving, frames=30):
+                await until_shown(pilot, lambda: app.moment is not None and (app.player.oldest_at or 0) <= OPENING)
+                top = app.query_one("#top", Canvas)
+                assert "REMOTE node07" in shown(top)
+                assert len(app.feed.history.recent(uuid(0), "power_w", 60)) == 30
+                await pilot.press("home")
+                assert app.moment is not None
+                assert app.moment.frame.taken_at == OPENING
+                assert app.moment.frame.gpus[0].utilization_pct == sample_frame(0).gpus[0].utilization_pct
+                await pilot.press("end")
+            await until_shown(pilot, lambda: feed.state.problem is not None)
+            app.show_now()
+            assert "Shown is what was heard 12 s ago." in shown(top)
+            assert app.moment.frame.taken_at == OPENING + 29
+            assert "H100 80GB HBM3" in shown(top)
+        await moving.aclose()
+
+    asyncio.run(run())
+
+
+def shown(canvas: Canvas) -> str:
+    """The text on a canvas."""
+    drawing = canvas.draw(*canvas.size)
+    return " ".join("".join(span.text for span in line) for line in drawing.lines)
+
+
+async def until_shown(pilot: Any, condition: Callable[[], bool]) -> None:
+    """Let the app run until the condition holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await pilot.pause()
