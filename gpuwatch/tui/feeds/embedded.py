@@ -13,6 +13,10 @@ from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.topology import Topology
 
 
+# Links are read every ten seconds: asking for the matrix with every frame would only work it out anew.
+_TOPOLOGY_EVERY_S = 5.0
+
+
 class EmbeddedFeed:
     """Runs the agent, without its API."""
 
@@ -21,6 +25,7 @@ class EmbeddedFeed:
         self.history: History = self._agent.history
         self.state = FeedState(kind="embedded")
         self.interval_s = config.sampling.interval_s
+        self._topology: Topology | None = None
 
     async def run(self, deliver: TakeFrame, changed: Callable[[], None], recall: TakeFrame = forget) -> None:
         """Deliver every frame the agent publishes; ends the sampler when cancelled."""
@@ -43,8 +48,12 @@ class EmbeddedFeed:
         return self._agent.findings.events
 
     def topology(self) -> Topology | None:
-        """The wiring as of the last frame."""
-        return self._agent.topology()
+        """The wiring, at most some seconds old."""
+        newest = self._agent.hub.latest
+        known = self._topology
+        if known is None or newest is None or not 0 <= newest.taken_at - known.taken_at < _TOPOLOGY_EVERY_S:
+            self._topology = self._agent.topology()
+        return self._topology
 
     async def set_interval(self, interval_s: float) -> bool:
         """Sample at that pace from now on."""
