@@ -3,29 +3,21 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct
-
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.columns import ABSENT
 from gpuwatch.render.job_cells import NOT_VISIBLE, Job, command_words
 from gpuwatch.render.text import cells_of, clean, wrap
-from gpuwatch.render.units import gib, index_list, span_of_time, whole
+from gpuwatch.render.units import GIB, gib, index_list, span_of_time, whole
 from gpuwatch.tui.drawing.area import area_lines
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.processes.environment import MASK, Environment
 from gpuwatch.tui.processes.local import Facts, own_facts, why_not_local
-from gpuwatch.tui.processes.trace import Sample
+from gpuwatch.tui.processes.trace import Past
 
 _WORD_CELLS = 13
+_MIB = 1024**2
 _LEAST_TWO_COLUMNS = 110
 _LEAST_CHART, _MOST_CHART = 4, 12
-
-
-class Past(Struct, frozen=True):
-    """What the charts show: one sample a cell, the newest last."""
-
-    samples: Sequence[Sample | None]
-    step_s: int
 
 
 def chart_cells(width: int) -> int:
@@ -83,9 +75,13 @@ def _pairs(job: Job, facts: Mapping[int, Facts], now: float, not_local: str | No
         yield "context", clean(process.kind), ""
     why = not_local or ("it belongs to another PID namespace" if not process.visible else "not read yet")
     yield _known("CPU", None if one is None or one.cpu_pct is None else f"{one.cpu_pct:.0f} % of a core", why)
-    yield _known("host memory", None if one is None or one.rss_bytes is None else f"{gib(one.rss_bytes)} GiB", why)
+    yield _known("host memory", None if one is None or one.rss_bytes is None else _amount(one.rss_bytes), why)
     yield _known("parents", _ancestry(process.pid, facts) if one is not None else None, why)
     yield _known("cgroup", one.cgroup.removeprefix("0::") if one is not None and one.cgroup else None, why)
+
+
+def _amount(held: int) -> str:
+    return f"{gib(held)} GiB" if held >= GIB else f"{held / _MIB:,.0f} MiB"
 
 
 def _known(word: str, value: str | None, reason: str) -> tuple[str, str, str]:

@@ -52,10 +52,10 @@ def blamed(findings: Sequence[Finding]) -> dict[int, str]:
 
 
 def age(seconds: float) -> str:
-    """How long it runs, so coarse that it rarely changes: 34 s, 12m, 3h05m, 12d 4h."""
+    """How long it runs, so coarse that it rarely changes: <1m, 12m, 3h05m, 12d 4h."""
     minutes = int(max(seconds, 0)) // 60
-    if minutes < 2:
-        return f"{int(max(seconds, 0)) // 10 * 10} s"
+    if minutes < 1:
+        return "<1m"
     if minutes < 60:
         return f"{minutes}m"
     hours, minutes = divmod(minutes, 60)

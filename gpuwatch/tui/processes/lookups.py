@@ -6,12 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from gpuwatch.render.job_cells import NOT_VISIBLE, Job
-from gpuwatch.tui.drawing.process_detail import Past
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.processes.environment import Environment, environment_of
 from gpuwatch.tui.processes.local import Facts, LocalProcesses, why_not_local
 from gpuwatch.tui.processes.rows import job_key
-from gpuwatch.tui.processes.trace import Trace, step_s
+from gpuwatch.tui.processes.trace import Past, Trace, step_s
 from gpuwatch_agent.model.frame import Frame
 
 _EVERY_S = 2.0

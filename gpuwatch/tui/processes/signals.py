@@ -57,7 +57,7 @@ def target_of(job: Job) -> Target:
     return Target(
         pid=process.pid,
         started_at=process.started_at,
-        name=command_words(process) or "?",
+        name=command_words(process) or "name not known",
         user=process.user,
         gpus=tuple(job.gpus),
         visible=process.visible,
