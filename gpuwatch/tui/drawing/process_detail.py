@@ -17,7 +17,7 @@ from gpuwatch.tui.processes.trace import Past
 _WORD_CELLS = 13
 _MIB = 1024**2
 _LEAST_TWO_COLUMNS = 110
-_LEAST_CHART, _MOST_CHART = 4, 12
+_LEAST_CHART, _MOST_CHART = 4, 8
 
 
 def chart_cells(width: int) -> int:
