@@ -226,6 +226,12 @@ class ProcessesView(RowsView):
         """What happened while it was not seen is missing in the charts."""
         self._lookups.ask_anew()
         super().on_show()
+        self._look_up()
+
+    def on_resize(self) -> None:
+        """Rows that come into sight are looked up."""
+        super().on_resize()
+        self._look_up()
 
     def _again(self) -> None:
         self.redraw()
