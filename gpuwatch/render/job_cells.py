@@ -32,6 +32,15 @@ class Job(Struct, kw_only=True):
 
 def job_of(parts: list[Part]) -> Job:
     """Its memory summed, its busiest GPU told."""
+    if len(parts) == 1:
+        process = parts[0].process
+        return Job(
+            process=process,
+            gpus=[parts[0].gpu.index],
+            memory_bytes=process.memory_bytes,
+            sm_pct=process.sm_pct,
+            parts=parts,
+        )
     memory = [part.process.memory_bytes for part in parts if part.process.memory_bytes is not None]
     return Job(
         process=parts[0].process,

@@ -17,6 +17,7 @@ from gpuwatch.tui.drawing.process_rows import (
     LOCAL_TITLES,
     Known,
     blamed,
+    extent_of,
     head_line,
     list_layout,
     process_line,
@@ -27,7 +28,7 @@ from gpuwatch.tui.processes.listing import Listing
 from gpuwatch.tui.processes.local import why_not_local
 from gpuwatch.tui.processes.lookups import Lookups
 from gpuwatch.tui.processes.order import BY_TITLE, ORDERS
-from gpuwatch.tui.processes.rows import Row, process_of_key
+from gpuwatch.tui.processes.rows import Row, job_key, process_of_key
 from gpuwatch.tui.processes.signals import SIGNALS, Outcome, Target, send, why_no_signals
 from gpuwatch.tui.views.rows import RowsView
 
@@ -36,6 +37,7 @@ _LEAST_SPLIT = 22
 _LEAST_LIST = 8
 _LEAST_KEYS = 70
 _PAGE = 10
+_COPY_WIDTH = 160
 HINT = "word  user:ann  gpu:0-3,5  job:chat  pid:412  rank:3  !not  ·  enter keeps, esc puts back"
 
 
@@ -66,6 +68,7 @@ class ProcessesView(RowsView):
         """What is open below the list: "detail", "environment", or nothing."""
         self._lookups = Lookups(self.run_worker, self.redraw)
         self._rows: dict[str, Row] = {}
+        self._extent = (self.listing.jobs, extent_of(()))
         self._on_screen: Sequence[int] = ()
         self._pane_top: int | None = None
         self._scrolled = 0
@@ -124,8 +127,18 @@ class ProcessesView(RowsView):
             # The same process in another arrangement, or on another GPU's list.
             wanted = process_of_key(before)
             self.chosen_key = next((row.key for row in rows if row.job and process_of_key(row.key) == wanted), before)
+        stays = self.chosen_key
         self.take_rows(list(self._rows))
+        if self.pane and stays is not None and self.chosen_key != stays:
+            self._close_pane_of(process_of_key(stays))
         return rows
+
+    def _close_pane_of(self, key: str) -> None:
+        """What was read about one process is never replaced by another's without a word."""
+        self.pane = ""
+        if all(job_key(job) != key for job in self.listing.jobs):
+            told = f"PID {key.partition('.')[0]} holds no GPU any more."
+            self.call_later(self.app.notify, told, timeout=5)
 
     def _list(self, rows: Sequence[Row], moment: Moment, width: int, height: int) -> Drawing:
         listing = self.listing
@@ -160,7 +173,9 @@ class ProcessesView(RowsView):
             now=moment.frame.taken_at,
             not_local=why_not_local(moment),
         )
-        layout = list_layout(shown, self.listing.jobs, known, width)
+        if self._extent[0] is not self.listing.jobs:
+            self._extent = (self.listing.jobs, extent_of(self.listing.jobs))
+        layout = list_layout(shown, self._extent[1], known, width)
         titles, stretches = title_line(layout, self.listing.order, self.listing.turned)
         unknown = f"Not known: {known.not_local}." if known.not_local else ""
         absent = [stretch for stretch in stretches if unknown and stretch.title in LOCAL_TITLES]
@@ -392,6 +407,16 @@ class ProcessesView(RowsView):
     def _after_signals(self, outcomes: Sequence[Outcome] | None) -> None:
         self.listing.settle(outcomes or ())
         self.redraw()
+
+    def as_text(self) -> str:
+        """The whole list, not only what fits on the screen; in a pane what is seen."""
+        if self.pane or self.moment is None:
+            return super().as_text()
+        first, on_screen = self._first_shown, self._on_screen
+        rows = list(self._rows.values())
+        lines = self._list(rows, self.moment, max(self.size.width, _COPY_WIDTH), len(rows) + 8).lines
+        self._first_shown, self._on_screen = first, on_screen
+        return "\n".join("".join(span.text for span in line).rstrip() for line in lines).rstrip() + "\n"
 
     def as_data(self) -> object:
         """The processes asked for, each with the GPUs it uses."""

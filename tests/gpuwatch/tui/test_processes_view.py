@@ -12,6 +12,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
+from gpuwatch.render.ansi import line_cells
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.dialogs.choice import Choice
 from gpuwatch.tui.dialogs.signal_confirm import ConfirmSignal
@@ -58,6 +59,11 @@ def words_of(app: App[None], selector: str) -> str:
     return str(app.screen.query_one(selector, Static).render())
 
 
+def seen(view: ProcessesView) -> str:
+    """The lines on the screen."""
+    return "\n".join("".join(span.text for span in line).rstrip() for line in view._lines)
+
+
 def pids(view: ProcessesView) -> list[int]:
     """The processes listed, in their order."""
     return [row.job.process.pid for row in view._rows.values() if row.job is not None]
@@ -74,7 +80,7 @@ def test_one_row_a_process_the_guilty_one_marked(size: tuple[int, int]) -> None:
     """All processes are counted, and the one a finding names carries its sign."""
 
     async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
-        text = view.as_text()
+        text = seen(view)
         assert text.startswith(" 25 processes")
         guilty = next(line for line in text.splitlines() if "1310537" in line)
         assert guilty.startswith(("✖", "▲"))
@@ -118,11 +124,11 @@ def test_the_filter_follows_every_letter(size: tuple[int, int]) -> None:
         assert pids(view) == [1310537]
         await pilot.press("enter")
         await pilot.pause()
-        assert "1 of 25 processes · filter user:mall esc clears" in view.as_text()
+        assert "1 of 25 processes · filter user:mall esc clears" in seen(view)
         await pilot.press("slash", "backspace", "backspace", "x")
         await pilot.pause()
         assert pids(view) == []
-        assert "No process is what the filter asks for" in view.as_text()
+        assert "No process is what the filter asks for" in seen(view)
         await pilot.press("escape")
         await pilot.pause()
         assert pids(view) == [1310537]
@@ -155,7 +161,7 @@ def test_groups_tree_and_users_come_and_go(size: tuple[int, int]) -> None:
         assert any(row.prefix == "├─ " for row in view._rows.values())
         await pilot.press("t", "u")
         assert pids(view) == [1310537]
-        assert "user mallory u next" in view.as_text()
+        assert "user mallory u next" in seen(view)
         await pilot.press("u")
         assert len(pids(view)) == 24
         await pilot.press("u")
@@ -172,7 +178,7 @@ def test_tags_are_many_and_go_at_once(size: tuple[int, int]) -> None:
         first, second = pids(view)[:2]
         await pilot.press("space", "space", "S", "G")
         assert [target.pid for target in view.listing.tagged.values()] == [first, second]
-        assert "2 tagged c unmarks" in view.as_text()
+        assert "2 tagged c unmarks" in seen(view)
         await pilot.press("c")
         assert view.listing.tagged == {}
 
@@ -186,12 +192,12 @@ def test_the_detail_of_a_process_and_back(size: tuple[int, int]) -> None:
     async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
         await pilot.press("enter")
         await pilot.pause()
-        text = view.as_text()
+        text = seen(view)
         for words in ("TP0 of 8", "7562bd1b-dc12-59f7-3bda-7df24829b4b6", "these processes are simulated"):
             assert words in text
         await pilot.press("e")
         await pilot.pause()
-        assert "Its environment is not known: these processes are simulated." in view.as_text()
+        assert "Its environment is not known: these processes are simulated." in seen(view)
         await pilot.press("escape")
         assert view.pane == "detail"
         await pilot.press("escape")
@@ -207,7 +213,7 @@ def test_the_past_of_a_process_is_drawn_from_the_tape() -> None:
 
     async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
         await pilot.press("enter")
-        await until(pilot, lambda: any("█" * 15 in line for line in view.as_text().splitlines()))
+        await until(pilot, lambda: any("█" * 15 in line for line in seen(view).splitlines()))
 
     simulated(LARGE, scene)
 
@@ -218,7 +224,7 @@ def test_rows_are_chosen_and_opened_by_mouse(size: tuple[int, int]) -> None:
 
     async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
         third = pids(view)[2]
-        y = next(place for place, line in enumerate(view.as_text().splitlines()) if str(third) in line)
+        y = next(place for place, line in enumerate(seen(view).splitlines()) if str(third) in line)
         await pilot.click(view, offset=(20, y))
         await pilot.pause()
         assert chosen(view) == third
@@ -251,7 +257,7 @@ def test_absent_columns_say_why() -> None:
     """The pointer on a dash of the host's columns tells the reason; what MIG slice it is stands in its column."""
 
     async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
-        assert "3g.40gb" in view.as_text()
+        assert "3g.40gb" in seen(view)
         tips = {hit.tip for hit in view._hits}
         assert "Not known: these processes are simulated." in tips
 
@@ -262,12 +268,12 @@ def test_a_lost_gpu_and_hidden_pids_are_said() -> None:
     """Neither is passed over in silence."""
 
     async def lost(view: ProcessesView, pilot: Pilot[None]) -> None:
-        assert "GPU 3 tells no processes: the GPU is lost" in view.as_text()
+        assert "GPU 3 tells no processes: the GPU is lost" in seen(view)
 
     simulated(SMALL, lost, "dgx-h100-8+lost@3")
 
     async def hidden(view: ProcessesView, pilot: Pilot[None]) -> None:
-        assert "1 not visible from here" in view.as_text()
+        assert "1 not visible from here" in seen(view)
 
     play(local_app(frame_with([[Process(pid=99, visible=False)]], time.time())), SMALL, hidden)
 
@@ -276,7 +282,7 @@ def test_nothing_at_all_is_said_in_words() -> None:
     """An empty list is explained."""
 
     async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
-        assert "No process holds a GPU." in view.as_text()
+        assert "No process holds a GPU." in seen(view)
         await pilot.press("space", "enter", "e", "k", "down", "S", "t", "G")
         assert pilot.app.is_running
 
@@ -398,10 +404,58 @@ def test_this_machines_processes_have_host_columns_parents_and_environment() -> 
             await until(pilot, lambda: child.pid in view._lookups.facts)
             assert view._lookups.facts[child.pid].rss_bytes
             await pilot.press("t", "e")
-            await until(pilot, lambda: "RANK" in view.as_text())
-            text = view.as_text()
+            await until(pilot, lambda: "RANK" in seen(view))
+            text = seen(view)
             assert "└─ python" in text
             assert "•••" in text
             assert "secret" not in text
 
         play(local_app(frame_with([[process_of(child.pid)]], time.time())), LARGE, scene)
+
+
+def test_the_detail_of_a_process_that_ended_closes_with_a_word() -> None:
+    """Another process never takes the place of the one that was read about."""
+    now = time.time()
+    first, second = (Process(pid=pid, started_at=1.0, memory_bytes=9 - pid) for pid in (5, 6))
+
+    async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+        await pilot.press("enter")
+        assert view.pane == "detail"
+        view.dashboard.feed.play(frame_with([[second]], now + 1))  # type: ignore[attr-defined]  # a recorded feed
+        await until(pilot, lambda: view.pane == "")
+        await until(pilot, lambda: any("PID 5 holds no GPU" in one.message for one in pilot.app._notifications))
+
+    play(local_app(frame_with([[first, second]], now)), SMALL, scene)
+
+
+def test_what_is_copied_is_the_whole_list() -> None:
+    """All rows as text, also those below the screen's edge; as data only those asked for."""
+
+    async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+        assert all(str(pid) in view.as_text() for pid in pids(view))
+        assert not all(str(pid) in seen(view) for pid in pids(view))
+        view.filter_by("user:mallory")
+        data = view.as_data()
+        assert isinstance(data, list)
+        assert [one["process"].pid for one in data] == [1310537]
+
+    simulated(SMALL, scene)
+
+
+def test_no_size_breaks_it() -> None:
+    """From 40 by 10 to 300 by 80, with and without a pane, in every arrangement, nothing is wider than the screen."""
+
+    async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+        assert view.moment is not None
+        for width, height in ((40, 6), (60, 11), (80, 20), (120, 36), (200, 56), (300, 76)):
+            for pane in ("", "detail", "environment"):
+                for _ in range(5):
+                    view.pane = pane
+                    drawing = view.picture(view.moment, width, height)
+                    assert len(drawing.lines) <= height
+                    assert all(line_cells(line) <= width for line in drawing.lines)
+                    view.action_group()
+            view.action_tree()
+
+    for spec in ("dgx-h100-8+noisy-neighbour@1", "h100-mig", "dgx2-v100-16+lost@3", "none"):
+        simulated(SMALL, scene, spec)
