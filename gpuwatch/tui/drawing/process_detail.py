@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.columns import ABSENT
-from gpuwatch.render.job_cells import NOT_VISIBLE, Job, command_words
+from gpuwatch.render.job_cells import NOT_VISIBLE, Job, command_words, rank_name
 from gpuwatch.render.text import cells_of, clean, wrap
 from gpuwatch.render.units import GIB, gib, index_list, span_of_time, whole
 from gpuwatch.tui.drawing.area import area_lines
@@ -16,8 +16,8 @@ from gpuwatch.tui.processes.trace import Past
 
 _WORD_CELLS = 13
 _MIB = 1024**2
-_LEAST_TWO_COLUMNS = 110
-_LEAST_CHART, _MOST_CHART = 4, 8
+_LEAST_TWO_COLUMNS = 76
+_LEAST_CHART, _MOST_CHART = 4, 12
 
 
 def chart_cells(width: int) -> int:
@@ -62,7 +62,7 @@ def _pairs(job: Job, facts: Mapping[int, Facts], now: float, not_local: str | No
         yield "started", f"{begun}, {span_of_time(now - process.started_at)} ago", ""
     yield from _on_gpus(job)
     if process.tp_rank is not None or process.tp_group is not None:
-        rank = f"TP{process.tp_rank}" if process.tp_rank is not None else "not known"
+        rank = rank_name(process) or "not known"
         yield "rank", rank + (f" of {process.tp_size}" if process.tp_size is not None else ""), ""
         yield _known("group", process.tp_group, "none known")
         yield _known("known from", process.tp_source, "not told")
@@ -73,15 +73,24 @@ def _pairs(job: Job, facts: Mapping[int, Facts], now: float, not_local: str | No
         yield "may use GPUs", clean(process.visible_gpus) or "none", ""
     if process.kind:
         yield "context", clean(process.kind), ""
-    why = not_local or ("it belongs to another PID namespace" if not process.visible else "not read yet")
-    yield _known("CPU", None if one is None or one.cpu_pct is None else f"{one.cpu_pct:.0f} % of a core", why)
-    yield _known("host memory", None if one is None or one.rss_bytes is None else _amount(one.rss_bytes), why)
-    yield _known("parents", _ancestry(process.pid, facts) if one is not None else None, why)
-    yield _known("cgroup", one.cgroup.removeprefix("0::") if one is not None and one.cgroup else None, why)
+    why = not_local or (NOT_VISIBLE if not process.visible else "not read yet")
+    if one is None:
+        yield from (_known(word, None, why) for word in ("CPU", "host memory", "parents", "cgroup"))
+        return
+    yield _known("CPU", None if one.cpu_pct is None else f"{one.cpu_pct:.0f} % of a core", "needs a second reading")
+    yield _known("host memory", None if one.rss_bytes is None else _amount(one.rss_bytes), "no permission to read it")
+    yield _known("parents", _ancestry(process.pid, facts), "")
+    yield _known("cgroup", _cgroup(one.cgroup) if one.cgroup else None, "no permission to read it")
 
 
 def _amount(held: int) -> str:
     return f"{gib(held)} GiB" if held >= GIB else f"{held / _MIB:,.0f} MiB"
+
+
+def _cgroup(told: str) -> str:
+    """The paths without the hierarchies' numbers; of version 1, where most say nothing, those that do."""
+    paths = dict.fromkeys(line.split(":", 2)[-1] for line in told.splitlines())
+    return " ".join(path for path in paths if path != "/") or "/"
 
 
 def _known(word: str, value: str | None, reason: str) -> tuple[str, str, str]:

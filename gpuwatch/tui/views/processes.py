@@ -86,7 +86,7 @@ class ProcessesView(RowsView):
         room = height - bar
         job = self._chosen_job()
         pane = self.pane if job is not None else ""
-        listed = self._list_height(pane, room)
+        listed = self._list_height(pane, room, len(rows))
         drawing = self._list(rows, moment, width, listed) if listed else Drawing(lines=[])
         self._pane_top = None
         if job is not None and pane:
@@ -101,12 +101,12 @@ class ProcessesView(RowsView):
         return drawing
 
     @staticmethod
-    def _list_height(pane: str, room: int) -> int:
+    def _list_height(pane: str, room: int, rows: int) -> int:
         """A pane takes the larger part, or all where both would be too short to read."""
         if not pane:
             return room
         least = 2 * _LEAST_SPLIT if pane == "environment" else _LEAST_SPLIT
-        return max(room * 2 // 5, _LEAST_LIST) if room >= least else 0
+        return max(min(room * 2 // 5, rows + 3), _LEAST_LIST) if room >= least else 0
 
     @property
     def chosen_row(self) -> Row | None:
