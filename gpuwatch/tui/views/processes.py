@@ -67,6 +67,7 @@ class ProcessesView(RowsView):
         self.pane = ""
         """What is open below the list: "detail", "environment", or nothing."""
         self._lookups = Lookups(self.run_worker, self.redraw)
+        self._where: tuple[str, str, str] | None = None
         self._rows: dict[str, Row] = {}
         self._extent = (self.listing.jobs, extent_of(()))
         self._on_screen: Sequence[int] = ()
@@ -76,6 +77,14 @@ class ProcessesView(RowsView):
 
     def show(self, moment: Moment) -> None:
         """Another moment is to be seen; what it lacks is looked up behind it."""
+        where = (moment.feed.kind, moment.feed.where, moment.frame.node)
+        if where != self._where:
+            # Another node's processes: what was tagged on the one before must not be met here.
+            self._where, self.pane = where, ""
+            self.listing.tagged.clear()
+            self._lookups.ask_anew()
+        if why_not_local(moment) is not None:
+            self._lookups.forget_facts()
         super().show(moment)
         self._look_up()
 
@@ -286,7 +295,12 @@ class ProcessesView(RowsView):
             self.action_move(lines)
 
     def action_open(self) -> None:
-        """Enter opens the detail, and closes it."""
+        """Enter opens the detail, and closes it; on a GPU's head it leads to the GPU."""
+        row = self.chosen_row
+        gpu = self.moment.gpu(row.key.partition(":")[2]) if self.moment is not None and row is not None else None
+        if row is not None and row.job is None and gpu is not None:
+            self.call_later(self.dashboard.action_open_gpu, gpu.uuid)
+            return
         self._turn_pane("" if self.pane == "detail" else "detail")
 
     def action_environment(self) -> None:

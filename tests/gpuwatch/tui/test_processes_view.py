@@ -16,6 +16,7 @@ from gpuwatch.render.ansi import line_cells
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.dialogs.choice import Choice
 from gpuwatch.tui.dialogs.signal_confirm import ConfirmSignal
+from gpuwatch.tui.moment import FeedState
 from gpuwatch.tui.views.processes import ProcessesView
 from gpuwatch_agent.model.process import Process
 from support.dashboard_story import story
@@ -316,12 +317,14 @@ def test_in_the_past_the_past_is_shown_and_not_signalled() -> None:
         app = local_app(then)
 
         async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+            await until(pilot, lambda: child.pid in view._lookups.facts)
             app.feed.play(frame_with([[]], now))  # type: ignore[attr-defined]  # a recorded feed
             app.show_now()
             assert pids(view) == []
             await pilot.press("left")
             await pilot.pause()
             assert pids(view) == [child.pid]
+            assert view._lookups.facts == {}
             assert "Not known: time stands still, and this is read for the present only." in {
                 hit.tip for hit in view._hits
             }
@@ -459,3 +462,29 @@ def test_no_size_breaks_it() -> None:
 
     for spec in ("dgx-h100-8+noisy-neighbour@1", "h100-mig", "dgx2-v100-16+lost@3", "none"):
         simulated(SMALL, scene, spec)
+
+
+def test_enter_on_a_gpus_head_leads_to_the_gpu() -> None:
+    """From its processes to everything about it."""
+
+    async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+        await pilot.press("G", "up", "enter")
+        await pilot.pause()
+        assert view.dashboard.here == "gpu"
+        assert view.moment is not None
+        assert view.dashboard.chosen_gpu == view.moment.frame.gpus[0].uuid
+
+    simulated(SMALL, scene)
+
+
+def test_tags_do_not_go_along_to_another_node() -> None:
+    """A PID that was tagged on one machine is nobody's on the next."""
+
+    async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+        await pilot.press("space")
+        assert view.moment is not None
+        assert view.listing.tagged
+        view.show(structs.replace(view.moment, feed=FeedState(kind="remote", where="http://node08:9489")))
+        assert view.listing.tagged == {}
+
+    simulated(SMALL, scene)
