@@ -157,7 +157,7 @@ def _pair_lines(word: str, value: str, width: int, style: str = "") -> list[Line
 def _charts(job: Job, past: Past, width: int, height: int) -> list[Line]:
     """Its memory against that of its GPUs, and its share of the SMs, beside each other."""
     cells = chart_cells(width)
-    total = sum({part.gpu.uuid: part.gpu.memory_total_bytes or 0 for part in job.parts}.values())
+    total = _total(job)
     memory = [
         None if sample is None or sample.memory_bytes is None else float(sample.memory_bytes) for sample in past.samples
     ]
@@ -166,13 +166,15 @@ def _charts(job: Job, past: Past, width: int, height: int) -> list[Line]:
     span = span_of_time(past.step_s * cells)
     held = f"{gib(job.memory_bytes)} GiB" if job.memory_bytes is not None else "–"
     of = f" of {gib(total)}" if total else ""
-    share = f"{whole(job.sm_pct)} %" if job.sm_pct is not None else "–"
+    share = [Span("– not told by the driver now", "dim")]
+    if job.sm_pct is not None:
+        share = [Span(f"{whole(job.sm_pct)} %"), Span(f" of 100, last {span}", "dim")]
     left = [
         [Span(" GPU memory ", "dim"), Span(held), Span(f"{of}, last {span}", "dim")],
         *area_lines(memory[-cells:], (0.0, most), height, "chart"),
     ]
     right = [
-        [Span("SM share ", "dim"), Span(share), Span(f" of 100, last {span}", "dim")],
+        [Span("SM share ", "dim"), *share],
         *area_lines(shares[-cells:], (0.0, 100.0), height, "chart"),
     ]
     lines: list[Line] = []
@@ -180,6 +182,18 @@ def _charts(job: Job, past: Past, width: int, height: int) -> list[Line]:
         line = fit_line(one if position == 0 else [Span(" "), *one], cells + 1)
         lines.append([*line, Span(" " * (cells + 2 - line_cells(line))), *fit_line(other, cells)])
     return lines
+
+
+def _total(job: Job) -> int:
+    """What the GPUs it is on could hold, or the slices of them that it lives in."""
+    room: dict[str, int] = {}
+    for part in job.parts:
+        wanted = part.process.gpu_instance
+        instances = part.gpu.mig.instances if part.gpu.mig is not None and wanted is not None else []
+        found = next((one for one in instances if one.gpu_instance == wanted), None)
+        total = found.memory_total_bytes if found is not None else part.gpu.memory_total_bytes
+        room[f"{part.gpu.uuid}/{wanted}"] = total or 0
+    return sum(room.values())
 
 
 def environment_lines(environment: Environment | None, width: int) -> list[Line]:

@@ -123,8 +123,11 @@ class ProcessesView(RowsView):
         return self._rows.get(self.chosen_key or "")
 
     def _chosen_job(self) -> Job | None:
+        """The process under the cursor, on all its GPUs, also where its row is about one of them."""
         row = self.chosen_row
-        return row.job if row is not None else None
+        if row is None or row.job is None or row.parent:
+            return row.job if row is not None else None
+        return next((job for job in self.listing.jobs if job_key(job) == row.members[0]), row.job)
 
     def _take_rows(self, moment: Moment) -> Sequence[Row]:
         rows = self.listing.rows(moment.frame, self._lookups.facts)

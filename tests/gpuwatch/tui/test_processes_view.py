@@ -488,3 +488,25 @@ def test_tags_do_not_go_along_to_another_node() -> None:
         assert view.listing.tagged == {}
 
     simulated(SMALL, scene)
+
+
+def test_the_detail_of_a_slices_process_is_about_its_slice() -> None:
+    """Memory against what the MIG instance holds, and no share where the driver tells none."""
+
+    async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+        await pilot.press("enter")
+        assert "GPU memory 21.0 GiB of 39.5" in seen(view)
+        assert "SM share – not told by the driver now" in seen(view)
+
+    simulated(LARGE, scene, "h100-mig")
+
+
+def test_the_detail_is_about_all_gpus_of_a_process() -> None:
+    """Also where it was opened from the list of one GPU."""
+    process = Process(pid=5, started_at=1.0, memory_bytes=3 << 30)
+
+    async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+        await pilot.press("G", "enter")
+        assert "0-1, 6.0 GiB in all" in seen(view)
+
+    play(local_app(frame_with([[process], [process]], time.time())), LARGE, scene)
