@@ -7,6 +7,7 @@ from msgspec import Struct
 from gpuwatch.render.ansi import Line, Span
 from gpuwatch.render.columns import ABSENT, Column, bar_column, parts_column, text_column
 from gpuwatch.render.facts import RANK, Fact, is_hot, is_slowed, links_down, narrow_link
+from gpuwatch.render.job_cells import rank_name
 from gpuwatch.render.text import DASH, SIGNS, clean
 from gpuwatch.render.units import board_name, gib, gib_total, gigabytes_per_s, whole
 from gpuwatch_agent.model.gpu import Gpu, MigInstance
@@ -292,10 +293,10 @@ def _used_by(row: Row) -> Line:
             return []
         # A busy GPU without processes is not free: whoever works there is hidden from the driver's list.
         return [Span("free" if _is_unused(row.gpu) else "none listed", "dim")]
-    ranks = sorted({process.tp_rank for process in processes if process.tp_rank is not None})
+    ranks = {process.tp_rank: rank_name(process) for process in processes if process.tp_rank is not None}
     users = sorted({clean(process.user) for process in processes if process.user})
     names = list(dict.fromkeys(clean(process.name) for process in processes if process.name))
-    who = " ".join([*(f"TP{rank}" for rank in ranks[:2]), *users[:2]])
+    who = " ".join([*(ranks[rank] for rank in sorted(ranks)[:2]), *users[:2]])
     style = "" if row.answers else "dim"
     return [Span(part, style) for part in (who, *names[:3]) if part] or [Span(f"{len(processes)} hidden", "dim")]
 

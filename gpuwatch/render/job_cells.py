@@ -13,6 +13,9 @@ from gpuwatch_agent.model.process import Process
 NOT_VISIBLE = "not visible from here: another container, or gone"
 
 
+_RANK_PREFIXES = {"data": "DP", "pipeline": "PP"}
+
+
 class Part(Struct, frozen=True):
     """What a process is on one GPU."""
 
@@ -32,6 +35,15 @@ class Job(Struct, kw_only=True):
 
 def job_of(parts: list[Part]) -> Job:
     """Its memory summed, its busiest GPU told."""
+    if len(parts) == 1:
+        process = parts[0].process
+        return Job(
+            process=process,
+            gpus=[parts[0].gpu.index],
+            memory_bytes=process.memory_bytes,
+            sm_pct=process.sm_pct,
+            parts=parts,
+        )
     memory = [part.process.memory_bytes for part in parts if part.process.memory_bytes is not None]
     return Job(
         process=parts[0].process,
@@ -77,7 +89,14 @@ def rank_cell(job: Job) -> Line:
     if process.tp_rank is None:
         return [Span(clean(process.split), "dim")] if process.split else []
     of = f"/{process.tp_size}" if process.tp_size is not None else ""
-    return [Span(f"TP{process.tp_rank}"), Span(of, "dim")]
+    return [Span(rank_name(process)), Span(of, "dim")]
+
+
+def rank_name(process: Process) -> str:
+    """TP3, DP0 or PP1, by how its job shares the GPUs; empty where it has no rank."""
+    if process.tp_rank is None:
+        return ""
+    return f"{_RANK_PREFIXES.get(process.split or '', 'TP')}{process.tp_rank}"
 
 
 def scheduler_cell(job: Job) -> Line:

@@ -28,6 +28,7 @@ class Choice(ModalScreen[str | None]):
     Choice > Vertical { width: auto; min-width: 30; max-width: 90%; height: auto; max-height: 90%; border: round $accent; background: $surface; padding: 0 1; }
     Choice Static { width: auto; text-style: bold; }
     Choice OptionList { width: auto; min-width: 28; height: auto; max-height: 100%; border: none; background: $surface; padding: 0; }
+    Choice OptionList:focus { border: none; background: $surface; background-tint: $surface 0%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "leave it", id="choice.leave")]
 

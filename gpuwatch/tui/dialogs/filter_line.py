@@ -17,6 +17,7 @@ class FilterLine(ModalScreen[None]):
     FilterLine { align: center bottom; background: transparent; }
     FilterLine > Vertical { width: 100%; height: 3; background: $surface; border-top: solid $accent; }
     FilterLine Input { width: 100%; height: 1; border: none; padding: 0 1; background: $surface; }
+    FilterLine Input:focus { border: none; background: $surface; background-tint: $surface 0%; }
     FilterLine Static { width: 100%; height: 1; padding: 0 1; color: $foreground 60%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "put_back", "as it was", id="filter.put_back")]

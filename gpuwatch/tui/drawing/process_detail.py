@@ -3,29 +3,21 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct
-
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.columns import ABSENT
-from gpuwatch.render.job_cells import NOT_VISIBLE, Job, command_words
+from gpuwatch.render.job_cells import NOT_VISIBLE, Job, command_words, rank_name
 from gpuwatch.render.text import cells_of, clean, wrap
-from gpuwatch.render.units import gib, index_list, span_of_time, whole
+from gpuwatch.render.units import GIB, gib, index_list, span_of_time, whole
 from gpuwatch.tui.drawing.area import area_lines
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.processes.environment import MASK, Environment
 from gpuwatch.tui.processes.local import Facts, own_facts, why_not_local
-from gpuwatch.tui.processes.trace import Sample
+from gpuwatch.tui.processes.trace import Past
 
 _WORD_CELLS = 13
-_LEAST_TWO_COLUMNS = 110
+_MIB = 1024**2
+_LEAST_TWO_COLUMNS = 76
 _LEAST_CHART, _MOST_CHART = 4, 12
-
-
-class Past(Struct, frozen=True):
-    """What the charts show: one sample a cell, the newest last."""
-
-    samples: Sequence[Sample | None]
-    step_s: int
 
 
 def chart_cells(width: int) -> int:
@@ -70,7 +62,7 @@ def _pairs(job: Job, facts: Mapping[int, Facts], now: float, not_local: str | No
         yield "started", f"{begun}, {span_of_time(now - process.started_at)} ago", ""
     yield from _on_gpus(job)
     if process.tp_rank is not None or process.tp_group is not None:
-        rank = f"TP{process.tp_rank}" if process.tp_rank is not None else "not known"
+        rank = rank_name(process) or "not known"
         yield "rank", rank + (f" of {process.tp_size}" if process.tp_size is not None else ""), ""
         yield _known("group", process.tp_group, "none known")
         yield _known("known from", process.tp_source, "not told")
@@ -81,11 +73,24 @@ def _pairs(job: Job, facts: Mapping[int, Facts], now: float, not_local: str | No
         yield "may use GPUs", clean(process.visible_gpus) or "none", ""
     if process.kind:
         yield "context", clean(process.kind), ""
-    why = not_local or ("it belongs to another PID namespace" if not process.visible else "not read yet")
-    yield _known("CPU", None if one is None or one.cpu_pct is None else f"{one.cpu_pct:.0f} % of a core", why)
-    yield _known("host memory", None if one is None or one.rss_bytes is None else f"{gib(one.rss_bytes)} GiB", why)
-    yield _known("parents", _ancestry(process.pid, facts) if one is not None else None, why)
-    yield _known("cgroup", one.cgroup.removeprefix("0::") if one is not None and one.cgroup else None, why)
+    why = not_local or (NOT_VISIBLE if not process.visible else "not read yet")
+    if one is None:
+        yield from (_known(word, None, why) for word in ("CPU", "host memory", "parents", "cgroup"))
+        return
+    yield _known("CPU", None if one.cpu_pct is None else f"{one.cpu_pct:.0f} % of a core", "needs a second reading")
+    yield _known("host memory", None if one.rss_bytes is None else _amount(one.rss_bytes), "no permission to read it")
+    yield _known("parents", _ancestry(process.pid, facts), "")
+    yield _known("cgroup", _cgroup(one.cgroup) if one.cgroup else None, "no permission to read it")
+
+
+def _amount(held: int) -> str:
+    return f"{gib(held)} GiB" if held >= GIB else f"{held / _MIB:,.0f} MiB"
+
+
+def _cgroup(told: str) -> str:
+    """The paths without the hierarchies' numbers; of version 1, where most say nothing, those that do."""
+    paths = dict.fromkeys(line.split(":", 2)[-1] for line in told.splitlines())
+    return " ".join(path for path in paths if path != "/") or "/"
 
 
 def _known(word: str, value: str | None, reason: str) -> tuple[str, str, str]:
@@ -152,7 +157,7 @@ def _pair_lines(word: str, value: str, width: int, style: str = "") -> list[Line
 def _charts(job: Job, past: Past, width: int, height: int) -> list[Line]:
     """Its memory against that of its GPUs, and its share of the SMs, beside each other."""
     cells = chart_cells(width)
-    total = sum({part.gpu.uuid: part.gpu.memory_total_bytes or 0 for part in job.parts}.values())
+    total = _total(job)
     memory = [
         None if sample is None or sample.memory_bytes is None else float(sample.memory_bytes) for sample in past.samples
     ]
@@ -161,13 +166,15 @@ def _charts(job: Job, past: Past, width: int, height: int) -> list[Line]:
     span = span_of_time(past.step_s * cells)
     held = f"{gib(job.memory_bytes)} GiB" if job.memory_bytes is not None else "–"
     of = f" of {gib(total)}" if total else ""
-    share = f"{whole(job.sm_pct)} %" if job.sm_pct is not None else "–"
+    share = [Span("– not told by the driver now", "dim")]
+    if job.sm_pct is not None:
+        share = [Span(f"{whole(job.sm_pct)} %"), Span(f" of 100, last {span}", "dim")]
     left = [
         [Span(" GPU memory ", "dim"), Span(held), Span(f"{of}, last {span}", "dim")],
         *area_lines(memory[-cells:], (0.0, most), height, "chart"),
     ]
     right = [
-        [Span("SM share ", "dim"), Span(share), Span(f" of 100, last {span}", "dim")],
+        [Span("SM share ", "dim"), *share],
         *area_lines(shares[-cells:], (0.0, 100.0), height, "chart"),
     ]
     lines: list[Line] = []
@@ -175,6 +182,18 @@ def _charts(job: Job, past: Past, width: int, height: int) -> list[Line]:
         line = fit_line(one if position == 0 else [Span(" "), *one], cells + 1)
         lines.append([*line, Span(" " * (cells + 2 - line_cells(line))), *fit_line(other, cells)])
     return lines
+
+
+def _total(job: Job) -> int:
+    """What the GPUs it is on could hold, or the slices of them that it lives in."""
+    room: dict[str, int] = {}
+    for part in job.parts:
+        wanted = part.process.gpu_instance
+        instances = part.gpu.mig.instances if part.gpu.mig is not None and wanted is not None else []
+        found = next((one for one in instances if one.gpu_instance == wanted), None)
+        total = found.memory_total_bytes if found is not None else part.gpu.memory_total_bytes
+        room[f"{part.gpu.uuid}/{wanted}"] = total or 0
+    return sum(room.values())
 
 
 def environment_lines(environment: Environment | None, width: int) -> list[Line]:

@@ -17,15 +17,15 @@ _ARRANGED = {"gpu": "by GPU", "user": "by user", "job": "by job", "tree": "as a 
 KEYS: Sequence[tuple[str, str, str]] = (
     ("/", "filter", "filter"),
     ("s", "sort", "sort_menu"),
-    ("S", "turn", "reverse"),
     ("t", "tree", "tree"),
     ("G", "group", "group"),
     ("u", "user", "next_user"),
     ("space", "tag", "tag"),
-    ("c", "untag", "untag"),
     ("enter", "detail", "open"),
     ("e", "environment", "environment"),
     ("k", "signal", "signal_menu"),
+    ("S", "turn", "reverse"),
+    ("c", "untag", "untag"),
 )
 
 

@@ -16,7 +16,7 @@ from gpuwatch.render.job_cells import (
     share_cell,
     user_cell,
 )
-from gpuwatch.render.text import SIGNS, clean
+from gpuwatch.render.text import SIGNS, cells_of, clean
 from gpuwatch.render.units import gib, whole
 from gpuwatch.tui.processes.local import Facts, own_facts
 from gpuwatch.tui.processes.order import BY_TITLE, Order
@@ -52,62 +52,76 @@ def blamed(findings: Sequence[Finding]) -> dict[int, str]:
 
 
 def age(seconds: float) -> str:
-    """How long it runs, so coarse that it rarely changes: 34 s, 12m, 3h05m, 12d 4h."""
+    """How long it runs, so coarse that it rarely changes: <1m, 12m, 3h05m, 12d 4h."""
     minutes = int(max(seconds, 0)) // 60
-    if minutes < 2:
-        return f"{int(max(seconds, 0)) // 10 * 10} s"
+    if minutes < 1:
+        return "<1m"
     if minutes < 60:
         return f"{minutes}m"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24:,}d {hours % 24}h"
 
 
-def list_layout(shown: Sequence[Row], everyone: Sequence[Job], known: Known, width: int) -> list[tuple[Column, int]]:
-    """The columns for the rows on the screen; what is off the screen still holds its width, so that scrolling moves none."""
-    rows = [row for row in shown if row.job is not None]
-    jobs = [row.job for row in rows if row.job is not None]
-    facts = [own_facts(known.facts, job.process.pid, job.process.started_at) for job in jobs]
-    columns = _columns(rows, jobs, everyone, facts, known)
+class Extent(NamedTuple):
+    """What all processes together need, so that scrolling moves no column."""
+
+    pid_cells: int
+    user_cells: int
+    has_slices: bool
+    has_shares: bool
+    has_ranks: bool
+    has_jobs: bool
+
+
+def extent_of(jobs: Sequence[Job]) -> Extent:
+    """Over all of them, on the screen or not."""
+    users = {job.process.user for job in jobs if job.process.user}
+    return Extent(
+        pid_cells=len(str(max((job.process.pid for job in jobs), default=100))),
+        user_cells=max((cells_of(clean(user)) for user in users), default=4),
+        has_slices=any(part.process.gpu_instance is not None for job in jobs for part in job.parts),
+        has_shares=any(job.sm_pct is not None for job in jobs),
+        has_ranks=any(job.process.tp_rank is not None or job.process.split for job in jobs),
+        has_jobs=any(job.process.slurm_job or job.process.pod or job.process.container for job in jobs),
+    )
+
+
+def list_layout(shown: Sequence[Row], extent: Extent, known: Known, width: int) -> list[tuple[Column, int]]:
+    """The columns that fit, for the rows on the screen."""
+    columns = _columns([row for row in shown if row.job is not None], extent, known)
     columns[-1].least = min(columns[-1].most, _LEAST_COMMAND if width < _ROOMY else _ROOMY_COMMAND)
     return choose(columns, width)
 
 
-def _columns(
-    rows: Sequence[Row],
-    jobs: Sequence[Job],
-    everyone: Sequence[Job],
-    facts: Sequence[Facts | None],
-    known: Known,
-) -> list[Column]:
+def _columns(rows: Sequence[Row], extent: Extent, known: Known) -> list[Column]:
+    jobs = [row.job for row in rows if row.job is not None]
+    facts = [own_facts(known.facts, job.process.pid, job.process.started_at) for job in jobs]
     # What can't be known here takes no room from what is.
     later = 10 if known.not_local else 0
 
     def cells(draw: Callable[[Job], Line]) -> list[Line]:
         return [draw(job) for job in jobs]
 
-    def if_any(has: Callable[[Job], object], column: Column) -> list[Column]:
-        return [column] if any(has(job) for job in everyone) else []
-
-    digits = max((len(str(job.process.pid)) for job in everyone), default=3)
-    names = max((len(clean(job.process.user or "")) for job in everyone), default=4)
-    marks: list[Line] = [_mark(row, known) for row in rows]
+    marks = [_mark(row, known) for row in rows]
     pids: list[Line] = [[Span(str(job.process.pid), _style(row, known))] for row, job in zip(rows, jobs, strict=True)]
+    slices: list[Line] = [[Span(_slice(job))] for job in jobs] if extent.has_slices else []
+    times = [_time(job, known.now) for job in jobs]
+    named = _wide(text_column("job", cells(scheduler_cell), priority=10, least=13), 0, _MOST_JOB)
     return [
         _wide(text_column("", marks, priority=0, gap=0), 2),
-        _wide(text_column("PID", pids, priority=0, right=True, gap=0), digits),
-        _wide(text_column("user", cells(user_cell), priority=4, least=8), min(names, _MOST_USER), _MOST_USER),
+        _wide(text_column("PID", pids, priority=0, right=True, gap=0), extent.pid_cells),
+        _wide(
+            text_column("user", cells(user_cell), priority=4, least=8), min(extent.user_cells, _MOST_USER), _MOST_USER
+        ),
         _wide(text_column("GPU", cells(_gpus), priority=2), 3),
-        *if_any(_slice, text_column("MIG", cells(lambda job: [Span(_slice(job))]), priority=7)),
+        *([text_column("MIG", slices, priority=7)] if extent.has_slices else []),
         _wide(text_column("GiB", cells(_held), priority=3, right=True), 5),
-        *if_any(lambda job: job.sm_pct is not None, _wide(_share(jobs), 4)),
+        *([_wide(_share(jobs), 4)] if extent.has_shares else []),
         _wide(text_column("CPU %", [_cpu(one) for one in facts], priority=6 + later, right=True), 5),
         _wide(text_column("host GiB", [_rss(one) for one in facts], priority=9 + later, right=True), 8),
-        _wide(text_column("time", cells(lambda job: _time(job, known.now)), priority=8, right=True), 6),
-        *if_any(rank_cell, text_column("rank", cells(rank_cell), priority=7)),
-        *if_any(
-            scheduler_cell,
-            _wide(text_column("job", cells(scheduler_cell), priority=10, least=13), 0, _MOST_JOB),
-        ),
+        _wide(text_column("time", times, priority=8, right=True), 6),
+        *([text_column("rank", cells(rank_cell), priority=7)] if extent.has_ranks else []),
+        *([named] if extent.has_jobs else []),
         text_column("command", [_command(row) for row in rows], priority=1, least=20),
     ]
 

@@ -30,7 +30,9 @@ class Listing:
         """What is asked for, arranged."""
         if self._frame is not frame:
             self.jobs, self._frame = jobs_of(frame), frame
-        asked = ordered([job for job in self.jobs if self._is_asked_for(job)], self.order, self.turned, facts)
+        all_of_them = not self.sieve.questions and self.only_user is None
+        asked = self.jobs if all_of_them else [job for job in self.jobs if self._is_asked_for(job)]
+        asked = ordered(asked, self.order, self.turned, facts)
         if self.as_tree:
             return tree(asked, facts)
         return {"gpu": by_gpu, "user": by_user, "job": by_job}.get(self.grouping, flat)(asked)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from gpuwatch.render.job_cells import NOT_VISIBLE, Job
-from gpuwatch.tui.drawing.process_detail import Past
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.processes.environment import Environment, environment_of
 from gpuwatch.tui.processes.local import Facts, LocalProcesses, why_not_local
 from gpuwatch.tui.processes.rows import job_key
-from gpuwatch.tui.processes.trace import Trace, step_s
+from gpuwatch.tui.processes.trace import Past, Trace, step_s
 from gpuwatch_agent.model.frame import Frame
 
 _EVERY_S = 2.0
@@ -34,6 +33,7 @@ class Lookups:
         self.facts: dict[int, Facts] = {}
         self._looked_at: float | None = None
         self._looking = False
+        self._for_now = True
         self._trace: Trace | None = None
         self._gathered: tuple[object, ...] = ()
         self._gathering = False
@@ -41,10 +41,7 @@ class Lookups:
 
     def look_at(self, pids: Sequence[int], moment: Moment) -> None:
         """Processor and memory of these processes, at the medium pace, and of new ones soon."""
-        if why_not_local(moment) is not None:
-            self.facts = {}
-            return
-        if self._looking or not pids:
+        if self._looking or not pids or why_not_local(moment) is not None:
             return
         now = self._clock()
         new = any(pid not in self.facts for pid in pids)
@@ -53,11 +50,20 @@ class Lookups:
             # Otherwise the next frame's picture shows it.
             self._start(self._read(list(pids), draw=new or moment.interval_s > _EVERY_S))
 
+    def forget_facts(self) -> None:
+        """The processes shown are not this machine's present any more; what is under way is not for them either."""
+        self.facts = {}
+        self._for_now = False
+
     async def _read(self, pids: Sequence[int], *, draw: bool) -> None:
+        self._for_now = True
         try:
-            self.facts = await asyncio.to_thread(self._local.read, pids)
+            found = await asyncio.to_thread(self._local.read, pids)
         finally:
             self._looking = False
+        if not self._for_now:
+            return
+        self.facts = found
         if draw:
             self._changed()
 

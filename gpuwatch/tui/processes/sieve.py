@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from gpuwatch.render.job_cells import Job
+from gpuwatch.render.job_cells import Job, rank_name
 from gpuwatch.render.text import clean
 
 _Question = Callable[[Job], bool]
@@ -69,7 +69,7 @@ def _pid(value: str) -> _Question:
 
 
 def _rank(value: str) -> _Question:
-    wanted = _indices(value.removeprefix("tp"))
+    wanted = _indices(value.lstrip("tdp"))
     return lambda job: job.process.tp_rank in wanted
 
 
@@ -101,6 +101,5 @@ def _jobs_told(job: Job) -> list[str]:
 
 def _told(job: Job) -> list[str]:
     process = job.process
-    rank = f"tp{process.tp_rank}" if process.tp_rank is not None else None
-    words = [str(process.pid), process.user, process.name, process.command, rank]
+    words = [str(process.pid), process.user, process.name, process.command, rank_name(process)]
     return [*(clean(word).lower() for word in words if word), *_jobs_told(job)]

@@ -17,8 +17,8 @@ Word = Literal["delivered", "denied", "gone", "refused"]
 SIGNALS: Sequence[tuple[signal.Signals, str]] = (
     (signal.SIGTERM, "asks it to end and to clean up; the one to begin with"),
     (signal.SIGINT, "what Ctrl-C sends: many trainers save and end"),
-    (signal.SIGHUP, "its terminal is gone; some servers read their settings anew"),
-    (signal.SIGKILL, "ends it at once, with nothing saved; its ranks' partners may hang"),
+    (signal.SIGHUP, "its terminal is gone; servers often reread settings"),
+    (signal.SIGKILL, "ends it at once, unsaved; the ranks beside it may hang"),
     (signal.SIGSTOP, "halts it where it is; it keeps its GPU memory"),
     (signal.SIGCONT, "lets it go on after STOP"),
     (signal.SIGQUIT, "ends it with a core dump, if it lets it"),
@@ -57,7 +57,7 @@ def target_of(job: Job) -> Target:
     return Target(
         pid=process.pid,
         started_at=process.started_at,
-        name=command_words(process) or "?",
+        name=command_words(process) or "name not known",
         user=process.user,
         gpus=tuple(job.gpus),
         visible=process.visible,

@@ -1,7 +1,7 @@
 """One process's past, looked up on the tape: only for the process whose detail is open, a sample a cell."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -17,6 +17,13 @@ class Sample(Struct, frozen=True):
 
     memory_bytes: int | None = None
     sm_pct: float | None = None
+
+
+class Past(Struct, frozen=True):
+    """A process on so many cells of a chart: one sample a cell, the newest last."""
+
+    samples: Sequence[Sample | None]
+    step_s: int
 
 
 def step_s(seconds: float, cells: int) -> int:

@@ -17,6 +17,7 @@ from gpuwatch.tui.drawing.process_rows import (
     LOCAL_TITLES,
     Known,
     blamed,
+    extent_of,
     head_line,
     list_layout,
     process_line,
@@ -27,7 +28,7 @@ from gpuwatch.tui.processes.listing import Listing
 from gpuwatch.tui.processes.local import why_not_local
 from gpuwatch.tui.processes.lookups import Lookups
 from gpuwatch.tui.processes.order import BY_TITLE, ORDERS
-from gpuwatch.tui.processes.rows import Row, process_of_key
+from gpuwatch.tui.processes.rows import Row, job_key, process_of_key
 from gpuwatch.tui.processes.signals import SIGNALS, Outcome, Target, send, why_no_signals
 from gpuwatch.tui.views.rows import RowsView
 
@@ -36,6 +37,7 @@ _LEAST_SPLIT = 22
 _LEAST_LIST = 8
 _LEAST_KEYS = 70
 _PAGE = 10
+_COPY_WIDTH = 160
 HINT = "word  user:ann  gpu:0-3,5  job:chat  pid:412  rank:3  !not  ·  enter keeps, esc puts back"
 
 
@@ -65,7 +67,9 @@ class ProcessesView(RowsView):
         self.pane = ""
         """What is open below the list: "detail", "environment", or nothing."""
         self._lookups = Lookups(self.run_worker, self.redraw)
+        self._where: tuple[str, str, str] | None = None
         self._rows: dict[str, Row] = {}
+        self._extent = (self.listing.jobs, extent_of(()))
         self._on_screen: Sequence[int] = ()
         self._pane_top: int | None = None
         self._scrolled = 0
@@ -73,6 +77,14 @@ class ProcessesView(RowsView):
 
     def show(self, moment: Moment) -> None:
         """Another moment is to be seen; what it lacks is looked up behind it."""
+        where = (moment.feed.kind, moment.feed.where, moment.frame.node)
+        if where != self._where:
+            # Another node's processes: what was tagged on the one before must not be met here.
+            self._where, self.pane = where, ""
+            self.listing.tagged.clear()
+            self._lookups.ask_anew()
+        if why_not_local(moment) is not None:
+            self._lookups.forget_facts()
         super().show(moment)
         self._look_up()
 
@@ -83,7 +95,7 @@ class ProcessesView(RowsView):
         room = height - bar
         job = self._chosen_job()
         pane = self.pane if job is not None else ""
-        listed = self._list_height(pane, room)
+        listed = self._list_height(pane, room, len(rows))
         drawing = self._list(rows, moment, width, listed) if listed else Drawing(lines=[])
         self._pane_top = None
         if job is not None and pane:
@@ -98,12 +110,12 @@ class ProcessesView(RowsView):
         return drawing
 
     @staticmethod
-    def _list_height(pane: str, room: int) -> int:
+    def _list_height(pane: str, room: int, rows: int) -> int:
         """A pane takes the larger part, or all where both would be too short to read."""
         if not pane:
             return room
         least = 2 * _LEAST_SPLIT if pane == "environment" else _LEAST_SPLIT
-        return max(room * 2 // 5, _LEAST_LIST) if room >= least else 0
+        return max(min(room * 2 // 5, rows + 3), _LEAST_LIST) if room >= least else 0
 
     @property
     def chosen_row(self) -> Row | None:
@@ -111,8 +123,11 @@ class ProcessesView(RowsView):
         return self._rows.get(self.chosen_key or "")
 
     def _chosen_job(self) -> Job | None:
+        """The process under the cursor, on all its GPUs, also where its row is about one of them."""
         row = self.chosen_row
-        return row.job if row is not None else None
+        if row is None or row.job is None or row.parent:
+            return row.job if row is not None else None
+        return next((job for job in self.listing.jobs if job_key(job) == row.members[0]), row.job)
 
     def _take_rows(self, moment: Moment) -> Sequence[Row]:
         rows = self.listing.rows(moment.frame, self._lookups.facts)
@@ -124,8 +139,18 @@ class ProcessesView(RowsView):
             # The same process in another arrangement, or on another GPU's list.
             wanted = process_of_key(before)
             self.chosen_key = next((row.key for row in rows if row.job and process_of_key(row.key) == wanted), before)
+        stays = self.chosen_key
         self.take_rows(list(self._rows))
+        if self.pane and stays is not None and self.chosen_key != stays:
+            self._close_pane_of(process_of_key(stays))
         return rows
+
+    def _close_pane_of(self, key: str) -> None:
+        """What was read about one process is never replaced by another's without a word."""
+        self.pane = ""
+        if all(job_key(job) != key for job in self.listing.jobs):
+            told = f"PID {key.partition('.')[0]} holds no GPU any more."
+            self.call_later(self.app.notify, told, timeout=5)
 
     def _list(self, rows: Sequence[Row], moment: Moment, width: int, height: int) -> Drawing:
         listing = self.listing
@@ -160,7 +185,9 @@ class ProcessesView(RowsView):
             now=moment.frame.taken_at,
             not_local=why_not_local(moment),
         )
-        layout = list_layout(shown, self.listing.jobs, known, width)
+        if self._extent[0] is not self.listing.jobs:
+            self._extent = (self.listing.jobs, extent_of(self.listing.jobs))
+        layout = list_layout(shown, self._extent[1], known, width)
         titles, stretches = title_line(layout, self.listing.order, self.listing.turned)
         unknown = f"Not known: {known.not_local}." if known.not_local else ""
         absent = [stretch for stretch in stretches if unknown and stretch.title in LOCAL_TITLES]
@@ -226,6 +253,12 @@ class ProcessesView(RowsView):
         """What happened while it was not seen is missing in the charts."""
         self._lookups.ask_anew()
         super().on_show()
+        self._look_up()
+
+    def on_resize(self) -> None:
+        """Rows that come into sight are looked up."""
+        super().on_resize()
+        self._look_up()
 
     def _again(self) -> None:
         self.redraw()
@@ -265,7 +298,12 @@ class ProcessesView(RowsView):
             self.action_move(lines)
 
     def action_open(self) -> None:
-        """Enter opens the detail, and closes it."""
+        """Enter opens the detail, and closes it; on a GPU's head it leads to the GPU."""
+        row = self.chosen_row
+        gpu = self.moment.gpu(row.key.partition(":")[2]) if self.moment is not None and row is not None else None
+        if row is not None and row.job is None and gpu is not None:
+            self.call_later(self.dashboard.action_open_gpu, gpu.uuid)
+            return
         self._turn_pane("" if self.pane == "detail" else "detail")
 
     def action_environment(self) -> None:
@@ -386,6 +424,16 @@ class ProcessesView(RowsView):
     def _after_signals(self, outcomes: Sequence[Outcome] | None) -> None:
         self.listing.settle(outcomes or ())
         self.redraw()
+
+    def as_text(self) -> str:
+        """The whole list, not only what fits on the screen; in a pane what is seen."""
+        if self.pane or self.moment is None:
+            return super().as_text()
+        first, on_screen = self._first_shown, self._on_screen
+        rows = list(self._rows.values())
+        lines = self._list(rows, self.moment, max(self.size.width, _COPY_WIDTH), len(rows) + 8).lines
+        self._first_shown, self._on_screen = first, on_screen
+        return "\n".join("".join(span.text for span in line).rstrip() for line in lines).rstrip() + "\n"
 
     def as_data(self) -> object:
         """The processes asked for, each with the GPUs it uses."""
