@@ -138,6 +138,10 @@ class GpuwatchApp(App[None]):
         self.view.focus()
         self.run_worker(self.feed.run(self._deliver, self.show_now), name="feed", exit_on_error=True)
 
+    def on_resize(self) -> None:
+        """How tall the headline is depends on the width."""
+        self.call_later(self.show_now)
+
     @property
     def view(self) -> View:
         """The view that is seen."""

@@ -4,13 +4,12 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from support.dashboard_story import story
-
 from gpuwatch.render.ansi import Line
 from gpuwatch.render.text import cells_of
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.drawing.chrome import draw_header, draw_headline
 from gpuwatch.tui.moment import Moment
+from support.dashboard_story import story
 
 SIZES = ((60, 15), (80, 24), (120, 40), (200, 60))
 
@@ -157,6 +156,10 @@ def _letter(role: str, letters: dict[str, str]) -> str:
         wanted = _PREFERRED.get(role)
         if wanted is None:
             taken = {*letters.values(), *_PREFERRED.values()}
-            wanted = next(one for one in (*role.upper(), *string.ascii_letters, *string.digits) if one not in taken and one.isalnum())
+            wanted = next(
+                one
+                for one in (*role.upper(), *string.ascii_letters, *string.digits)
+                if one not in taken and one.isalnum()
+            )
         letters[role] = wanted
     return letters[role]
