@@ -151,6 +151,10 @@ class GpuwatchApp(App[None]):
         self.player.deliver(frame)
         if not self.player.paused:
             self._show_soon()
+        elif self.moment is not None:
+            # The picture stays; how long ago it was goes on.
+            self.moment = msgspec.structs.replace(self.moment, newest_at=frame.taken_at)
+            self._bottom.redraw()
 
     def _show_soon(self) -> None:
         """At most so many pictures a second: what comes faster is shown with the next."""
