@@ -34,11 +34,31 @@ def open_source(options: argparse.Namespace, overrides: Mapping[str, object] | N
             "--connect and --sim exclude each other.", "A remote agent simulates if it is started with --sim."
         )
     config = command_config(options, overrides)
-    if options.connect:
-        from gpuwatch.client import RemoteSource
+    urls = asked_agents(options)
+    if len(urls) > 1:
+        raise UsageError(
+            "This command asks one agent, and several are named.",
+            "Give --connect once; `gpuwatch` alone shows several.",
+        )
+    if urls:
+        from gpuwatch.remote_source import RemoteSource
 
-        return RemoteSource(options.connect, token_file=config.agent.token_file)
+        return RemoteSource(urls[0], token_file=config.agent.token_file)
     return LocalSource(config)
+
+
+def asked_agents(options: argparse.Namespace) -> list[str]:
+    """The URLs of the agents that --connect and --hosts name, each once."""
+    written = options.connect or []
+    hosts_file = getattr(options, "hosts", None)
+    if not written and hosts_file is None:
+        return []
+    from gpuwatch.agent_address import agent_url, read_hosts
+
+    urls = [agent_url(one) for one in ([written] if isinstance(written, str) else written)]
+    if hosts_file is not None:
+        urls += read_hosts(hosts_file)
+    return list(dict.fromkeys(urls))
 
 
 def command_config(options: argparse.Namespace, overrides: Mapping[str, object] | None = None) -> Config:

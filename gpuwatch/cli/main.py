@@ -113,7 +113,8 @@ def _parse_and_run(command: Command, arguments: list[str], *, alone: bool) -> in
     shared = parser.add_argument_group("on every command")
     for flag, (metavar, words) in GLOBAL_FLAGS.items():
         if flag not in parser.known_flags():
-            shared.add_argument(flag, metavar=metavar, help=words)
+            action = "append" if flag == "--connect" else "store"  # `gpuwatch` alone shows several agents
+            shared.add_argument(flag, action=action, metavar=metavar, help=words)
     options = parser.parse_args(arguments)
     options.alone = alone
     run_it: Callable[[argparse.Namespace], int] = module.run
@@ -171,7 +172,7 @@ gpuwatch: are my GPUs delivering what I paid for, and if not, which one, which l
 
 usage: gpuwatch [COMMAND] [FLAGS]
 
-Without a command it shows `status`, kept up to date on a terminal, once in a pipe.
+Without a command it opens the dashboard on a terminal, and shows `status` once in a pipe.
 
 commands
 {commands}
@@ -182,6 +183,9 @@ flags, before or after the command
   {"-h, --help":<18} this, or with a command: that command's own flags
 
 examples
+  gpuwatch                           the dashboard, of the agent that runs here or by itself
+  gpuwatch --connect node07          the dashboard of another machine; give it again for several
+  gpuwatch --hosts FILE              the dashboard of all agents that the file names, one a line
   gpuwatch status                    what every GPU does now
   gpuwatch status --watch 1          the same, every second
   gpuwatch status --json | jq '.gpus[].power_w'

@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gpuwatch.cli.exposition import TEXT_FORMATS, Exposition
 from gpuwatch.cli.terminal import Terminal, look
-from gpuwatch.source import Source, command_config, open_source
+from gpuwatch.source import Source, asked_agents, command_config, open_source
 from gpuwatch_agent.model.errors import AgentUnreachableError, DriverUnavailableError, GpuwatchError, UsageError
 from gpuwatch_agent.model.frame import Frame
 
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="all|N|none",
         help="how many processes to list (16)",
     )
+    parser.add_argument("--hosts", metavar="FILE", help="several agents: a file that names them, one a line")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,10 +50,14 @@ def run(options: argparse.Namespace) -> int:
         return _write_metrics(options)
     terminal = look()
     watch: float | None = options.watch
-    if options.alone and watch is None and terminal.interactive and not (options.json or options.rates):
+    on_terminal = terminal.interactive and sys.stdin is not None and sys.stdin.isatty()
+    if options.alone and watch is None and on_terminal and not (options.json or options.rates):
         from gpuwatch.cli.dashboard import run as open_dashboard
 
         return open_dashboard(options)
+    urls = asked_agents(options)
+    if len(urls) > 1 and watch is None:
+        return _each_once(urls, options, terminal)
     source = open_source(options)
     if watch is None:
         return _once(source, options, terminal)
@@ -117,6 +122,20 @@ def _once(source: Source, options: argparse.Namespace, terminal: Terminal) -> in
     else:
         sys.stdout.write(_draw(frame, options, terminal))
     return GpuwatchError.exit_code if _is_blind(frame) else 0
+
+
+def _each_once(urls: Sequence[str], options: argparse.Namespace, terminal: Terminal) -> int:
+    """One agent after the other; who does not answer is told on stderr, and the others are shown all the same."""
+    worst = 0
+    for url in urls:
+        try:
+            one = argparse.Namespace(**{**vars(options), "connect": url, "hosts": None})
+            worst = max(worst, _once(open_source(one), one, terminal))
+            sys.stdout.flush()
+        except AgentUnreachableError as error:
+            print(f"gpuwatch: {error}", file=sys.stderr)  # noqa: T201  # the others are still to come
+            worst = max(worst, error.exit_code)
+    return worst
 
 
 def _draw(frame: Frame, options: argparse.Namespace, terminal: Terminal, height: int = 0) -> str:

@@ -25,7 +25,7 @@ def render_topology(topology: Topology, *, width: int, colour: bool, unicode: bo
         lines.append([Span(" There is no GPU on this node, so nothing is wired.")])
     else:
         facts = _fact_columns(topology.gpus)
-        matrix = _matrix_columns(topology)
+        matrix = matrix_columns(topology)
         if _width_of([*matrix, *facts]) <= width:
             lines += _table([*matrix, *facts], len(topology.gpus), width)
         else:
@@ -46,14 +46,14 @@ def _header(topology: Topology) -> Line:
     return [*line, Span(" · ", "dim"), Span(boards)] if boards else line
 
 
-def _matrix_columns(topology: Topology) -> list[Column]:
+def matrix_columns(topology: Topology, *, prefix: str = "GPU") -> list[Column]:
     """A column of row names, then one column a GPU."""
     rule = _rule(topology)
-    names: list[Line] = [[Span(f"GPU{gpu.index}", "bold")] for gpu in topology.gpus]
+    names: list[Line] = [[Span(f"{prefix}{gpu.index}", "bold")] for gpu in topology.gpus]
     columns = [text_column("", names, priority=0, gap=1)]
     for column, gpu in enumerate(topology.gpus):
         cells = [_cell(_at(topology, row, column), row == column, rule) for row in range(len(topology.gpus))]
-        columns.append(text_column(f"GPU{gpu.index}", cells, priority=0, gap=1 if len(topology.gpus) > 8 else 2))
+        columns.append(text_column(f"{prefix}{gpu.index}", cells, priority=0, gap=1 if len(topology.gpus) > 8 else 2))
     return columns
 
 
@@ -67,11 +67,12 @@ def _at(topology: Topology, row: int, column: int) -> str | None:
 def _rule(topology: Topology) -> str | None:
     """The kind of NVLink that joins nearly every pair, where there is such a rule."""
     count = len(topology.gpus)
-    pairs = [_at(topology, row, column) for row in range(count) for column in range(count) if row != column]
-    if count < 3:
+    cells = (_at(topology, row, column) for row in range(count) for column in range(count) if row != column)
+    pairs = [word for word in cells if word is not None]  # a lost GPU's are not known
+    if count < 3 or not pairs:
         return None
     word, times = Counter(pairs).most_common(1)[0]
-    return word if word is not None and word.startswith("NV") and times >= _RULE_SHARE * len(pairs) else None
+    return word if word.startswith("NV") and times >= _RULE_SHARE * len(pairs) else None
 
 
 def _cell(word: str | None, diagonal: bool, rule: str | None) -> Line:

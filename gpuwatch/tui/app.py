@@ -12,14 +12,17 @@ from textual.screen import Screen
 
 from gpuwatch.tui.canvas import Canvas, Drawing
 from gpuwatch.tui.drawing.chrome import draw_footer, draw_header, draw_headline, draw_timeline
+from gpuwatch.tui.drawing.node_cells import fleet_lines
 from gpuwatch.tui.feeds.base import Feed
 from gpuwatch.tui.fine_update import refined
+from gpuwatch.tui.fleet import Fleet
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.palette import PALETTES
 from gpuwatch.tui.player import Player
 from gpuwatch.tui.tape import Tape
 from gpuwatch.tui.views.base import View
 from gpuwatch.tui.views.registry import VIEWS
+from gpuwatch_agent.model.errors import GpuwatchError
 from gpuwatch_agent.model.frame import Frame
 
 _MOST_DRAWS_PER_S = 4
@@ -32,7 +35,12 @@ class _Top(Canvas):
     DEFAULT_CSS = "_Top { height: 3; dock: top; }"
 
     def draw(self, width: int, height: int) -> Drawing:
-        moment = self.app.moment if isinstance(self.app, GpuwatchApp) else None
+        app = self.app
+        if not isinstance(app, GpuwatchApp):
+            return Drawing(lines=[])
+        if app.fleet is not None and (app.here == "nodes" or app.moment is None):
+            return Drawing(lines=fleet_lines(app.fleet, width)[:height])
+        moment = app.moment
         if moment is None:
             return Drawing(lines=[])
         return Drawing(lines=[draw_header(moment, width), *draw_headline(moment, width, height - 1)])
@@ -61,7 +69,7 @@ def _set_height(canvas: Canvas, lines: int) -> None:
 
 
 class GpuwatchApp(App[None]):
-    """One node at a time, on numbered views; frames come from a feed."""
+    """One node at a time, on numbered views; frames come from a feed, which is another one where another node is chosen."""
 
     TITLE = "gpuwatch"
     CSS = """
@@ -92,12 +100,27 @@ class GpuwatchApp(App[None]):
         Binding("Y", "copy(True)", "copy what is chosen, as JSON", id="copy.json"),
         Binding("s", "save_picture", "save a picture of the screen", id="picture"),
         Binding("question_mark,h,f1", "help", "this help", id="help"),
+        Binding("backspace", "show_view('nodes')", "back to the nodes", id="nodes.back", show=False),
         Binding("f5", "refresh_all", "paint everything anew", id="refresh"),
         Binding("q", "quit", "quit", id="quit"),
     ]
 
-    def __init__(self, feed: Feed, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        fleet: Fleet | None = None,
+        start_on: str = VIEWS[0].name_of,
+        read_only: bool = False,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         super().__init__()
+        self.fleet = fleet
+        """The agents to choose from, where there are several."""
+        self.read_only = read_only
+        """Nothing on the machine is changed from here: no signals."""
+        self.failure: GpuwatchError | None = None
+        """Why the feed gave up, to be told once the terminal is free."""
         self._wall_clock = wall_clock
         self._drawn_at = 0.0
         self._draw_due = False
@@ -109,7 +132,7 @@ class GpuwatchApp(App[None]):
         self._bottom = _Bottom(id="bottom")
         self._views: dict[str, View] = {}
         self.moment: Moment | None = None
-        self.here = VIEWS[0].name_of
+        self.here = start_on
         self.chosen_gpu: str | None = None
         """The UUID of the GPU that views about one GPU show."""
         self.own_keys: dict[str, str] = {}
@@ -124,7 +147,7 @@ class GpuwatchApp(App[None]):
         """Header, the first view, tabs; other views are made when they are first asked for."""
         yield self._top
         with self._room:
-            first = VIEWS[0]()
+            first = next(view for view in VIEWS if view.name_of == self.here)()
             first.add_class("here")
             self._views[first.name_of] = first
             yield first
@@ -136,7 +159,35 @@ class GpuwatchApp(App[None]):
     def on_mount(self) -> None:
         """Begin to take frames in."""
         self.view.focus()
-        self.run_worker(self.feed.run(self._deliver, self.show_now), name="feed", exit_on_error=True)
+        self.run_worker(self._follow(self.feed, self.player), group="feed", exclusive=True)
+        if self.fleet is not None:
+            self.run_worker(self.fleet.run(self._fleet_changed), name="fleet")
+
+    async def _follow(self, feed: Feed, player: Player) -> None:
+        try:
+            await feed.run(self._deliver, self.show_now, player.recall)
+        except GpuwatchError as error:
+            self.failure = error
+            self.exit(return_code=error.exit_code)
+
+    def follow(self, feed: Feed) -> None:
+        """Turn to another node: what was kept of the one before goes with its feed."""
+        self.feed, self.player = feed, Player(Tape())
+        self.moment = None
+        self.chosen_gpu = None
+        for view in self.query(View):
+            view.forget()
+        self.run_worker(self._follow(feed, self.player), group="feed", exclusive=True)
+        self.show_now()
+
+    def clock(self) -> float:
+        """What time it is here."""
+        return self._wall_clock()
+
+    def _fleet_changed(self) -> None:
+        if self.here == "nodes":
+            self.view.redraw()
+            self.query_one("#top", _Top).redraw()
 
     def on_resize(self) -> None:
         """How tall the headline is depends on the width."""
@@ -169,8 +220,13 @@ class GpuwatchApp(App[None]):
         """Draw what there is now, without waiting for the next turn."""
         self._draw_due = False
         self._drawn_at = time.monotonic()
+        if not self.query("#bottom"):
+            return  # not built yet, or torn down already
         frame, newest = self.player.frame, self.player.newest
         if frame is None or newest is None:
+            self.view.redraw()  # it says what it waits for
+            self.query_one("#top", _Top).redraw()
+            self.query_one("#bottom", _Bottom).redraw()
             return
         self.moment = Moment(
             frame=frame,
@@ -202,6 +258,8 @@ class GpuwatchApp(App[None]):
             await self._room.mount(self._views[name])
         self.view.add_class("here")
         self.view.focus()
+        if self.fleet is not None:
+            self.fleet.watch(watched=name == "nodes")
         self.show_now()
 
     async def action_open_gpu(self, uuid: str) -> None:
@@ -259,12 +317,9 @@ class GpuwatchApp(App[None]):
             self.notify("The agent's pace is set on its own machine (sampling.interval_s).", timeout=5)
 
     def action_filter(self) -> None:
-        """Views with lists have a filter."""
-        begin = getattr(self.view, "begin_filter", None)
-        if begin is None:
-            self.notify("There is nothing to filter on this view; processes (5) have a filter.", timeout=3)
-        else:
-            begin()
+        """The filter of the view that is seen, where it has one."""
+        if not self.view.open_filter():
+            self.notify("There is nothing to filter on this view; key 5 has a list that can be filtered.", timeout=3)
 
     def action_copy(self, as_json: bool) -> None:
         """To the clipboard, by the terminal (OSC 52): it works over SSH, too."""

@@ -11,7 +11,8 @@ from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
 from gpuwatch_agent.model.topology import Topology
 
-FeedKind = Literal["embedded", "remote", "recording"]
+FeedKind = Literal["embedded", "local", "remote", "recording", "none"]
+"""`local` is the agent of this machine, asked over HTTP; `none`: several are to choose from and none is chosen yet."""
 
 
 class FeedState(Struct, frozen=True, kw_only=True):

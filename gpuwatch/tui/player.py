@@ -20,6 +20,10 @@ class Player:
         self._newest = frame
         self._tape.record(frame)
 
+    def recall(self, frame: Frame) -> None:
+        """A frame from before the oldest one came in."""
+        self._tape.recall(frame)
+
     @property
     def paused(self) -> bool:
         """Whether the moment shown stays."""
@@ -39,6 +43,10 @@ class Player:
     def oldest_at(self) -> float | None:
         """How far back one can go."""
         return self._tape.oldest_at
+
+    def kept(self, moment: float) -> Frame | None:
+        """The frame on the tape at that time, whatever is shown."""
+        return self._tape.at(moment)
 
     def toggle(self) -> None:
         """Pause, or go on live."""

@@ -35,6 +35,8 @@ class Tape:
         self._recorded: deque[_Recorded] = deque(maxlen=max(2, seconds))
         self._keys: list[bytes] = []
         self._keyed_at = 0.0
+        self._past_keys: list[bytes] = []
+        self._past_keyed_at = 0.0
         self._unpacked: tuple[_Recorded, Frame] | None = None
 
     def __len__(self) -> int:
@@ -46,12 +48,22 @@ class Tape:
             self._recorded.pop()
         if self._recorded and int(self._recorded[-1].taken_at) == int(frame.taken_at):
             self._recorded.pop()
-        raw = [_encoder.encode(structs.replace(frame, gpus=[])), *map(_encoder.encode, frame.gpus)]
+        raw = _raw(frame)
         stale_key = not 0 <= frame.taken_at - self._keyed_at < _KEY_EVERY_S
         if stale_key or len(raw) != len(self._keys):
             self._keys, self._keyed_at = raw, frame.taken_at
-        parts = [_pack(part, key) for part, key in zip(raw, self._keys, strict=True)]
-        self._recorded.append(_Recorded(frame.taken_at, parts, self._keys))
+        self._recorded.append(_recorded(frame, raw, self._keys))
+
+    def recall(self, frame: Frame) -> None:
+        """Put a frame before the oldest one that is kept; what is not older than that, or has no room, is left out."""
+        oldest = self.oldest_at
+        if len(self._recorded) == self._recorded.maxlen or (oldest is not None and frame.taken_at >= oldest):
+            return
+        raw = _raw(frame)
+        stale_key = not 0 <= self._past_keyed_at - frame.taken_at < _KEY_EVERY_S
+        if stale_key or len(raw) != len(self._past_keys):
+            self._past_keys, self._past_keyed_at = raw, frame.taken_at
+        self._recorded.appendleft(_recorded(frame, raw, self._past_keys))
 
     @property
     def oldest_at(self) -> float | None:
@@ -87,6 +99,14 @@ class Tape:
         """Memory of what is kept, key frames once."""
         keys = {id(recorded.keys): sum(map(len, recorded.keys)) for recorded in self._recorded}
         return sum(sum(map(len, recorded.parts)) for recorded in self._recorded) + sum(keys.values())
+
+
+def _raw(frame: Frame) -> list[bytes]:
+    return [_encoder.encode(structs.replace(frame, gpus=[])), *map(_encoder.encode, frame.gpus)]
+
+
+def _recorded(frame: Frame, raw: list[bytes], keys: list[bytes]) -> _Recorded:
+    return _Recorded(frame.taken_at, [_pack(part, key) for part, key in zip(raw, keys, strict=True)], keys)
 
 
 def _pack(part: bytes, key: bytes) -> bytes:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import httpx
 import msgspec
 import pytest
 
-from gpuwatch.client import RemoteSource, agent_url
+from gpuwatch.agent_address import agent_url
+from gpuwatch.remote_source import RemoteSource
 from gpuwatch_agent.model.errors import AgentUnreachableError, UsageError
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.topology import Topology
@@ -15,18 +16,13 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 @pytest.fixture
-def remote() -> Iterator[Callable[..., RemoteSource]]:
+def remote() -> Callable[..., RemoteSource]:
     """Makes a source whose agent is a function; waits are not waited for."""
-    made: list[RemoteSource] = []
 
     def make(answer: Answer, **options: str) -> RemoteSource:
-        source = RemoteSource("node07", transport=httpx.MockTransport(answer), wait=lambda _: None, **options)
-        made.append(source)
-        return source
+        return RemoteSource("node07", transport=httpx.MockTransport(answer), wait=lambda _: None, **options)
 
-    yield make
-    for source in made:
-        source.close()
+    return make
 
 
 def body(document: object, **changes: object) -> bytes:

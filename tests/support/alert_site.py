@@ -19,12 +19,12 @@ from support.running_agent import RunningAgent
 # The first scrape comes some five seconds after Prometheus is up: what comes and goes begins well after it, so that both are seen.
 NODES = {
     "healthy": "dgx-h100-8",
-    "heat": "dgx-a100-8+hot@5=0.9~16-22+xid@0=145~16",
-    "rank": "dgx-a100-8+slow-rank@1=0.5~16-26",
-    "loss": "2x4090+lost@1~16-28+xid@0=79~16",
+    "heat": "dgx-a100-8+hot@5=0.9~14-20+xid@0=145~14",
+    "rank": "dgx-a100-8+slow-rank@1=0.5~14-28",
+    "loss": "2x4090+lost@1~14-24+xid@0=79~14",
     "stalled": "h200-8+stuck~8",
     "faults": "dgx-h100-8+power-brake@0+nvlink-down@1+fabric-error@2+nvlink-errors@3+pcie-errors@4+ecc-storm@5+row-remap@6"
-    "+row-remap-failed@7+ecc@1~16",
+    "+row-remap-failed@7+ecc@1~14",
     "workshop": "4x3090-bridged+fan-dead@0+pcie-narrow@1~8+noisy-neighbour@3",
     "uneven": "dgx-a100-8+power-cap@1+memory-imbalance@4+hang@7~5+slow@3=1",
     "idle": "l4+idle-allocation",

@@ -15,7 +15,7 @@ import msgspec
 from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
 from gpuwatch_dashboards.panel import Panel, Query
 from gpuwatch_dashboards.scenarios import HEALTHY, NAMES, PROBED, SILENT, SIMULATED, SLURM
-from gpuwatch_exporters.prometheus import render
+from gpuwatch_exporters.prometheus.render import render
 from support.prometheus_server import Prometheus, needs, prometheus
 from support.running_agent import RunningAgent
 from support.sample_frames import sample_frame
@@ -166,7 +166,8 @@ def live_fleet(directory: Path) -> Iterator[LiveFleet]:
     """The fleet for the length of a `with`."""
     needs("prometheus")
     with contextlib.ExitStack() as stack:
-        agents = {PROBED: stack.enter_context(_page(_probed_page))}
+        probed = _probed_page()
+        agents = {PROBED: stack.enter_context(_page(lambda: probed))}
         # Bound and not listening: whoever connects is refused, and nobody else gets the port.
         deaf = stack.enter_context(socket.socket())
         deaf.bind(("127.0.0.1", 0))

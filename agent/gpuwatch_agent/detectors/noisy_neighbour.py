@@ -43,14 +43,10 @@ class NoisyNeighbourSettings(DetectorSettings, frozen=True, kw_only=True):
         float, Meta(description="From this loss of the group's pace to it on it is a warning.", ge=1, le=100)
     ] = 10.0
 
-    def contradictions(self) -> list[str]:
-        pairs = (
-            ("info_sm_pct", self.info_sm_pct, "warning_sm_pct", self.warning_sm_pct),
-            ("info_loss_pct", self.info_loss_pct, "warning_loss_pct", self.warning_loss_pct),
-        )
-        return [f"{low} ({a:g}) is above {high} ({b:g})" for low, a, high, b in pairs if a > b]
-
-    ascending: ClassVar[tuple[tuple[str, str], ...]] = (("info_sm_pct", "warning_sm_pct"),)
+    ascending: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("info_sm_pct", "warning_sm_pct"),
+        ("info_loss_pct", "warning_loss_pct"),
+    )
 
 
 class NoisyNeighbourDetector:

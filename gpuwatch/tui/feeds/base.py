@@ -9,6 +9,13 @@ from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.topology import Topology
 
+TakeFrame = Callable[[Frame], None]
+
+
+def forget(frame: Frame) -> None:
+    """Takes a frame of the past where nobody keeps them."""
+    del frame
+
 
 class Feed(Protocol):
     """Something that delivers one node's frames; lives on the dashboard's event loop and never blocks it."""
@@ -18,8 +25,11 @@ class Feed(Protocol):
     state: FeedState
     interval_s: float
 
-    async def run(self, deliver: Callable[[Frame], None], changed: Callable[[], None]) -> None:
-        """Deliver frames until cancelled; `changed` is called when `state` has become another."""
+    async def run(self, deliver: TakeFrame, changed: Callable[[], None], recall: TakeFrame = forget) -> None:
+        """Deliver frames until cancelled; `changed` is called when `state` has become another.
+
+        `recall` takes frames from before the oldest that was delivered, each older than the one before it.
+        """
 
     def events(self) -> Sequence[FindingEvent]:
         """Findings raised and cleared, the newest last."""

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
+from gpuwatch.tui.feeds.base import TakeFrame, forget
 from gpuwatch.tui.moment import FeedState
 from gpuwatch_agent.agent import Agent
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import FindingEvent
-from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.topology import Topology
 
 
@@ -22,9 +22,9 @@ class EmbeddedFeed:
         self.state = FeedState(kind="embedded")
         self.interval_s = config.sampling.interval_s
 
-    async def run(self, deliver: Callable[[Frame], None], changed: Callable[[], None]) -> None:
+    async def run(self, deliver: TakeFrame, changed: Callable[[], None], recall: TakeFrame = forget) -> None:
         """Deliver every frame the agent publishes; ends the sampler when cancelled."""
-        del changed
+        del changed, recall
         sampling = asyncio.create_task(self._agent.run())
         sampling.add_done_callback(lambda _: self._agent.hub.close())
         sequence = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from gpuwatch.tui.feeds.base import TakeFrame, forget
 from gpuwatch.tui.moment import FeedKind, FeedState
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import FindingEvent
@@ -29,9 +30,9 @@ class RecordedFeed:
         self.state = FeedState(kind=kind, where=where)
         self.interval_s = 1.0
 
-    async def run(self, deliver: Callable[[Frame], None], changed: Callable[[], None]) -> None:
+    async def run(self, deliver: TakeFrame, changed: Callable[[], None], recall: TakeFrame = forget) -> None:
         """Deliver all there is."""
-        del changed
+        del changed, recall
         self._deliver = deliver
         frames, self._frames = self._frames, []
         for frame in frames:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from gpuwatch.render.ansi import Span
+from gpuwatch.render.header import sentence_lines
 from gpuwatch.tui.canvas import Canvas, Drawing
 from gpuwatch.tui.moment import Moment
 
@@ -32,15 +33,26 @@ class View(Canvas, can_focus=True):
         self.moment = moment
         self.redraw()
 
+    def forget(self) -> None:
+        """Another node is followed now: what was chosen belongs to the one before."""
+        self.moment = None
+
     def draw(self, width: int, height: int) -> Drawing:
-        """The moment's picture; before the first frame a word of patience."""
+        """The moment's picture; before the first frame a word of patience, or why there is none."""
         if self.moment is None:
+            problem = self.dashboard.feed.state.problem
+            if problem is not None:
+                return Drawing(lines=[[], *sentence_lines("critical", problem, "", width)])
             return Drawing(lines=[[], [Span("  Waiting for the first reading …", "dim")]])
         return self.picture(self.moment, width, height)
 
     def picture(self, moment: Moment, width: int, height: int) -> Drawing:
         """What is to be seen of this moment on so many cells."""
         raise NotImplementedError
+
+    def open_filter(self) -> bool:
+        """Let the user type a filter; False where the view has none."""
+        return False
 
     def as_text(self) -> str:
         """What is on the view, for the clipboard."""

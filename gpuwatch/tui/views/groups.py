@@ -113,15 +113,16 @@ class UsualPower:
         if self._at is None or self._history is not moment.history or abs(at - self._at) >= self._EVERY_S:
             self._known, self._at, self._history = {}, at, moment.history
         if any(uuid not in self._known for uuid in group.uuids):
-            self._known |= _busy_power(moment, group.uuids)
+            self._known |= _busy_power(moment, group)
         return {uuid: self._known[uuid] for uuid in group.uuids}
 
 
-def _busy_power(moment: Moment, uuids: Sequence[str]) -> dict[str, float | None]:
-    """The detectors' own yardstick for these boards and this job."""
-    ages = [job_age_s(gpu, moment.frame.taken_at) for gpu in map(moment.gpu, uuids) if gpu is not None]
-    baselines = busy_baselines(moment.history, uuids, min([3600.0, *ages]))
-    return {uuid: baselines[uuid].power_w if uuid in baselines else None for uuid in uuids}
+def _busy_power(moment: Moment, group: Group) -> dict[str, float | None]:
+    """The detectors' own yardsticks for these boards and their job."""
+    gpus = [gpu for gpu in (moment.gpu(uuid) for uuid in group.uuids) if gpu is not None]
+    past_s = min((job_age_s(gpu, moment.frame.taken_at) for gpu in gpus), default=3600.0)
+    found = busy_baselines(moment.history, group.uuids, min(3600.0, past_s))
+    return {uuid: found[uuid].power_w if uuid in found else None for uuid in group.uuids}
 
 
 def _no_groups(moment: Moment, width: int) -> list[Line]:

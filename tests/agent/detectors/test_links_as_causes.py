@@ -171,7 +171,7 @@ def test_a_link_down_beside_a_group_that_talks_over_pcie_is_not_said_to_slow_it(
 
     (finding,) = story.passes(60, change)
     assert (finding.severity, finding.evidence["group"]) == ("warning", None)
-    assert "50% of its NVLink bandwidth is gone" in finding.summary
+    assert "50 % of its NVLink bandwidth is gone" in finding.summary
 
 
 def test_a_narrow_link_is_said_to_slow_traffic_between_gpus_only_where_that_goes_over_it() -> None:

@@ -145,7 +145,7 @@ def test_a_noisy_bridge_is_one_finding_with_both_ends() -> None:
     story = Story([bridged(index, {}) for index in range(4)], [NvlinkErrorsDetector()])
     (finding,) = story.passes(90, noisy_at({0: 5.0, 1: 25.0}))
     assert (finding.severity, finding.gpus) == ("warning", [0, 1])
-    assert finding.summary.startswith("NVLink 2 of GPU 1 is noisy: 1,500 replays a minute")
+    assert finding.summary.startswith("NVLink 2 of GPU 1 is noisy: 1,500 replays within a minute")
     assert finding.cause == "Link 2, to GPU 0, corrupts packets, at both ends (GPUs 0 and 1)."
 
 

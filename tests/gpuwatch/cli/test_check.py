@@ -12,7 +12,7 @@ from msgspec import structs
 from gpuwatch.checking import NotJudged, RemoteEyes, Seen, hurried, looks_for, watch
 from gpuwatch.cli import check as check_command
 from gpuwatch.cli import main
-from gpuwatch.client import RemoteSource
+from gpuwatch.remote_source import RemoteSource
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.model.errors import AgentUnreachableError

@@ -138,7 +138,7 @@ def test_global_flags_go_anywhere(
         (["status", "--processes", "many"], "'many' is neither a number nor all or none"),
         (["status", "--sim"], "expected one argument"),
         (["status", "--sim", "l4", "--connect", "node07"], "--connect and --sim exclude each other."),
-        (["status", "--connect", "ftp://node07"], "--connect can't make sense of 'ftp://node07'."),
+        (["status", "--connect", "ftp://node07"], "'ftp://node07' is no agent's address."),
         (["status", "--config", "/nonexistent.toml"], "/nonexistent.toml does not exist."),
         (["agent", "--listen", "nowhere"], "--listen can't be 'nowhere': allowed is HOST:PORT"),
         (["agent", "--connect", "node07"], "--connect means nothing to it."),
