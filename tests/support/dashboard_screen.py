@@ -4,7 +4,9 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gpuwatch.render.ansi import Line
+from textual.pilot import Pilot
+
+from gpuwatch.render.ansi import Line, Span
 from gpuwatch.render.text import cells_of
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.drawing.chrome import draw_header, draw_headline
@@ -44,6 +46,11 @@ OTHERS = (
     Scene("gpu_lost", "dgx-h100-8+lost@3~60", "gpu", ("down", "down", "down")),
     Scene("groups_hot", "dgx-h100-8+hot@5", "groups"),
     Scene("groups_two", "dgx-a100-8", "groups"),
+    Scene("fabric_down", "dgx-h100-8+nvlink-down@2", "fabric"),
+    Scene("fabric_mesh", "dgx-v100-8", "fabric"),
+    Scene("processes", "dgx-h100-8", "processes"),
+    Scene("processes_by_user", "dgx-a100-8+noisy-neighbour@1", "processes", ("u",)),
+    Scene("nodes_alone", "l4", "nodes", sizes=((80, 24),)),
     Scene("findings_hot", "dgx-h100-8+hot@5+nvlink-down@2", "findings"),
     Scene("findings_none", "dgx-h100-8", "findings"),
     Scene("paused", "dgx-h100-8+hot@5", "overview", ("p", "left", "shift+left")),
@@ -52,27 +59,33 @@ OTHERS = (
 SCENES = (*OVERVIEWS, *OTHERS)
 
 
-async def opened(scene: Scene, app: GpuwatchApp, pilot: object) -> None:
+async def opened(scene: Scene, app: GpuwatchApp, pilot: Pilot[None]) -> None:
     """Bring an application that runs to the scene."""
-    from textual.pilot import Pilot
-
-    assert isinstance(pilot, Pilot)
     await pilot.pause()
     app.show_now()
     await app.action_show_view(scene.view)
     for key in scene.keys:
         await pilot.press(key)
-    await pilot.pause()
+    await settled(app, pilot)
+
+
+async def settled(app: GpuwatchApp, pilot: Pilot[None]) -> None:
+    """Wait until what is on the screen was drawn at its size: a layout takes some turns of the loop."""
+    for _ in range(100):
+        await pilot.pause()
+        app.show_now()
+        if all((*canvas.size, app.theme) == canvas._painted_for for canvas in (app._top, app.view, app._bottom)):
+            await pilot.pause()
+            return
+    raise AssertionError("the screen does not come to rest")
 
 
 def screen_of(app: GpuwatchApp) -> list[Line]:
     """The lines that are on the screen, from the top, each canvas where it lies."""
-    width, height = app.size
-    lines: list[Line] = [[] for _ in range(height)]
+    lines: list[Line] = [[] for _ in range(app.size.height)]
     for canvas in (app._top, app.view, app._bottom):
         for y in range(canvas.region.height):
             lines[canvas.region.y + y] = canvas._lines[y] if y < len(canvas._lines) else []
-    del width
     return lines
 
 
@@ -110,8 +123,6 @@ async def golden_text(scene: Scene, width: int, height: int) -> str:
 
 def _dialog_lines(app: GpuwatchApp) -> list[Line]:
     """A dialog's text as Textual paints it; its styles are Textual's own."""
-    from gpuwatch.render.ansi import Span
-
     strips = app.screen._compositor.render_strips()
     return [[Span(strip.text)] for strip in strips]
 

@@ -324,7 +324,7 @@ def test_keys_before_the_first_frame_do_no_harm() -> None:
     """Everything can be pressed while the driver still thinks."""
 
     class Silent(RecordedFeed):
-        async def run(self, deliver: object, changed: object) -> None:
+        async def run(self, *told: object) -> None:
             await asyncio.Event().wait()
 
     async def scene() -> None:

@@ -10,7 +10,7 @@ import pytest
 from gpuwatch.render.ansi import line_cells
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.palette import PALETTES, style_of
-from support.dashboard_screen import SCENES, SIZES, Scene, drawn_at, opened, screen_of, words
+from support.dashboard_screen import SCENES, SIZES, Scene, drawn_at, opened, screen_of, settled, words
 from support.dashboard_story import story
 
 _WIDTHS = (40, 48, 56, 60, 72, 80, 90, 100, 110, 120, 140, 160, 200, 240, 300)
@@ -80,7 +80,7 @@ def test_a_storm_of_resizes_ends_in_the_picture_of_the_last_size() -> None:
             await opened(SCENES[1], _of(pilot.app), pilot)
             for width, height in (*SIZES, (40, 10), (300, 80), (41, 11), (20, 5), (1, 1), (120, 40)):
                 await pilot.resize_terminal(width, height)
-            await pilot.pause()
+            await settled(_of(pilot.app), pilot)
             return words(screen_of(_of(pilot.app))), wanted
 
     seen, wanted = asyncio.run(scene())
