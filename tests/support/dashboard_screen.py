@@ -42,8 +42,8 @@ OVERVIEWS = tuple(
     )
 )
 OTHERS = (
-    Scene("gpu_hot", "dgx-h100-8+hot@5", "gpu", ("up", "up", "up")),
-    Scene("gpu_lost", "dgx-h100-8+lost@3~60", "gpu", ("down", "down", "down")),
+    Scene("gpu_hot", "dgx-h100-8+hot@5", "gpu"),
+    Scene("gpu_lost", "dgx-h100-8+lost@3~60", "gpu"),
     Scene("groups_hot", "dgx-h100-8+hot@5", "groups"),
     Scene("groups_two", "dgx-a100-8", "groups"),
     Scene("fabric_down", "dgx-h100-8+nvlink-down@2", "fabric"),

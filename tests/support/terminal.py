@@ -45,9 +45,17 @@ class Terminal:
 
     def gpuwatch(self, *arguments: str) -> None:
         """Type the command; when it ends, the shell says how."""
-        command = shlex.join([sys.executable, "-m", "gpuwatch", *arguments])
-        self.tmux("send-keys", "-l", f"{command}; echo ended with $?")
+        self.run(sys.executable, "-m", "gpuwatch", *arguments)
+
+    def run(self, *command: str) -> None:
+        """Type any command."""
+        self.tmux("send-keys", "-l", f"{shlex.join(command)}; echo ended with $?")
         self.press("Enter")
+
+    def running(self) -> int:
+        """The PID of the command that was typed."""
+        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
+        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
     def press(self, *keys: str) -> None:
         """Keys in tmux's words, as Enter, Escape or F5."""
