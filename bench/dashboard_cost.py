@@ -30,7 +30,7 @@ CROWD_GPUS, CROWD = 16, 500
 def measure_start(stage: Stage, runs: int) -> list[Figure]:
     """From the interpreter's start to the first picture, and to the first numbers in it."""
     took: dict[str, list[tuple[float, float]]] = {OURS: [], NVITOP: []}
-    commands = {OURS: (stage.gpuwatch, b"gpuwatch", b"util %"), NVITOP: (stage.peer("nvitop"), b"NVITOP", b"Fan")}
+    commands = {OURS: (stage.gpuwatch, b"Overview", b"util %"), NVITOP: (stage.peer("nvitop"), b"NVITOP", b"Fan")}
     for command, _, _ in commands.values():
         _milliseconds(command, stage.env, b"GPU", b"GPU")
     for _ in range(runs):
