@@ -17,8 +17,7 @@ from gpuwatch_agent.detectors.groups import Group, groups_of
 from gpuwatch_agent.model.gpu import Gpu
 
 _HISTORY_S = 60
-_SECONDS_A_CELL = 4
-_HISTORY_CELLS = _HISTORY_S // _SECONDS_A_CELL
+_HISTORY_CELLS = _HISTORY_S // 4
 
 
 class Standing(Struct, frozen=True):
@@ -79,8 +78,9 @@ def _history(row: Row, moment: Moment, cells: int) -> Line:
         return []
     limit = gpu.power_limit_w or gpu.power_limit_default_w
     metric, high = ("power_w", limit) if limit else ("utilization_pct", 100.0)
-    values = moment.recent(gpu.uuid, metric, _HISTORY_S + _SECONDS_A_CELL)
-    means = bucket_means(values, moment.frame.taken_at, _SECONDS_A_CELL, cells)
+    seconds_a_cell = -(-_HISTORY_S // max(cells, 1))
+    values = moment.recent(gpu.uuid, metric, _HISTORY_S + seconds_a_cell)
+    means = bucket_means(values, moment.frame.taken_at, seconds_a_cell, cells)
     style = (
         "chart"
         if row.answers and RANK[row.mark] < RANK["warning"]

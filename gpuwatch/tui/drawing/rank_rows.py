@@ -14,7 +14,7 @@ from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.gpu import Gpu
 
-_SECONDS_A_CELL = 10
+_HISTORY_S = 300
 _MOST_CELLS = 30
 _SPLITS = {
     "tensor": "tensor parallel",
@@ -111,8 +111,9 @@ def _columns(
     clock_most = max((gpu.sm_clock_max_mhz or 0 for gpu in gpus if gpu is not None), default=0)
 
     def history(row: int, cells: int) -> Line:
-        values = moment.recent(group.uuids[row], "power_w", (cells + 1) * _SECONDS_A_CELL)
-        means = bucket_means(values, moment.frame.taken_at, _SECONDS_A_CELL, cells)
+        seconds_a_cell = -(-_HISTORY_S // max(cells, 1))
+        values = moment.recent(group.uuids[row], "power_w", _HISTORY_S + seconds_a_cell)
+        means = bucket_means(values, moment.frame.taken_at, seconds_a_cell, cells)
         return [Span(sparkline(means, 0.0, scale or 1.0), "chart warning" if late[row] else "chart")]
 
     def clock_bar(row: int, cells: int) -> Line:
