@@ -31,7 +31,7 @@ check: $(ready) ## lint, formatting, types, and the floors of the house
 golden: $(ready) ## write the golden files anew; read the difference before you commit it
 	GPUWATCH_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests -m golden
 
-snap: $(ready) ## print the screens at 80, 120 and 200 columns, healthy and broken, for a look
+snap: $(ready) ## print and draw the screens at several sizes, healthy and broken, for a look
 	$(BIN)/python bench/screens.py
 
 bench: $(ready) ## measure speed and size beside the peers, on the fake driver

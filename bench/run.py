@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import an_hour
+import dashboard_cost
 import http_cost
 import running_cost
 import scrape_cost
@@ -34,6 +35,12 @@ def measure_all(stage: Stage, runs: int, seconds: float, only: set[str]) -> list
         ],
         "http": [("answers", OURS, lambda: http_cost.measure(stage, seconds))],
         "scrape": [("scrapes", OURS, lambda: scrape_cost.measure(stage, seconds))],
+        "dashboard": [
+            ("first paint", OURS, lambda: dashboard_cost.measure_start(stage, runs)),
+            ("dashboard", OURS, lambda: dashboard_cost.measure_running(stage, seconds)),
+            ("dashboard, crowded", OURS, lambda: dashboard_cost.measure_crowded(stage, seconds)),
+            ("dashboard over hours", OURS, lambda: dashboard_cost.measure_hours(stage)),
+        ],
         "hour": [("memory over hours", OURS, lambda: an_hour.measure(stage))],
     }
     chosen = [step for name, steps in plan.items() if not only or name in only for step in steps]
@@ -45,7 +52,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="interleaved runs of each one-shot command")
     parser.add_argument("--seconds", type=float, default=20, help="how long each running program is watched")
-    parser.add_argument("--only", nargs="*", default=[], choices=["start", "running", "http", "scrape", "hour"])
+    parser.add_argument(
+        "--only", nargs="*", default=[], choices=["start", "running", "http", "scrape", "dashboard", "hour"]
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results.md")
     chosen = parser.parse_args()
     with set_up(ROOT / ".bench") as stage:

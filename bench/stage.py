@@ -61,23 +61,23 @@ def peers_venv(folder: Path) -> Path:
     return venv
 
 
-def scenario_with(pids: list[int]) -> Scenario:
-    """Eight boards at work, the processes spread over them."""
-    scenario = Scenario.of("h100", GPUS)
+def scenario_with(pids: list[int], gpus: int) -> Scenario:
+    """Boards at work, the processes spread over them."""
+    scenario = Scenario.of("h100", gpus)
     for number, pid in enumerate(pids):
-        scenario.gpu(number % GPUS).process(pid, 4 * GIB, 20)
+        scenario.gpu(number % gpus).process(pid, 60 * GIB * gpus // len(pids), 20)
     return scenario
 
 
 @contextlib.contextmanager
-def set_up(folder: Path) -> Iterator[Stage]:
+def set_up(folder: Path, gpus: int = GPUS, processes: int = PROCESSES) -> Iterator[Stage]:
     """The stage, for as long as its processes sleep."""
     folder.mkdir(exist_ok=True)
-    peers = peers_venv(folder)
+    peers = peers_venv(ROOT / ".bench")
     library = build(folder / "library")
-    sleepers = [subprocess.Popen(["sleep", "infinity"]) for _ in range(PROCESSES)]
+    sleepers = [subprocess.Popen(["sleep", "infinity"]) for _ in range(processes)]
     try:
-        scenario = scenario_with([sleeper.pid for sleeper in sleepers]).save(folder / "scenario")
+        scenario = scenario_with([sleeper.pid for sleeper in sleepers], gpus).save(folder / "scenario")
         env = {**os.environ, **scenario.environment(library), "PYTHONDONTWRITEBYTECODE": ""}
         yield Stage(folder, peers, env)
     finally:

@@ -175,7 +175,7 @@ class GpuwatchApp(App[None]):
         self.feed, self.player = feed, Player(Tape())
         self.moment = None
         self.chosen_gpu = None
-        for view in self.query(View):
+        for view in self._views.values():
             view.forget()
         self.run_worker(self._follow(feed, self.player), group="feed", exclusive=True)
         self.show_now()
@@ -187,7 +187,11 @@ class GpuwatchApp(App[None]):
     def _fleet_changed(self) -> None:
         if self.here == "nodes":
             self.view.redraw()
-            self.query_one("#top", _Top).redraw()
+            self._top.redraw()
+
+    def on_resize(self) -> None:
+        """How tall the headline is depends on the width."""
+        self.call_later(self.show_now)
 
     @property
     def view(self) -> View:
@@ -198,6 +202,10 @@ class GpuwatchApp(App[None]):
         self.player.deliver(frame)
         if not self.player.paused:
             self._show_soon()
+        elif self.moment is not None:
+            # The picture stays; how long ago it was goes on.
+            self.moment = msgspec.structs.replace(self.moment, newest_at=frame.taken_at)
+            self._bottom.redraw()
 
     def _show_soon(self) -> None:
         """At most so many pictures a second: what comes faster is shown with the next."""
@@ -211,15 +219,15 @@ class GpuwatchApp(App[None]):
     def show_now(self) -> None:
         """Draw what there is now, without waiting for the next turn."""
         self._draw_due = False
-        self._drawn_at = time.monotonic()
-        if not self.query("#bottom"):
+        if not self._bottom.is_attached:
             return  # not built yet, or torn down already
         frame, newest = self.player.frame, self.player.newest
         if frame is None or newest is None:
             self.view.redraw()  # it says what it waits for
-            self.query_one("#top", _Top).redraw()
-            self.query_one("#bottom", _Bottom).redraw()
+            self._top.redraw()
+            self._bottom.redraw()
             return
+        self._drawn_at = time.monotonic()
         self.moment = Moment(
             frame=frame,
             history=self.feed.history,

@@ -13,8 +13,9 @@ from gpuwatch_agent.detectors.engine import Engine
 from gpuwatch_agent.hardware.simulated.hardware import SimulatedHardware
 from gpuwatch_agent.history import History
 from gpuwatch_agent.ledger import Ledger
+from gpuwatch_agent.model.errors import GpuwatchError
 from gpuwatch_agent.model.finding import FindingEvent
-from gpuwatch_agent.model.frame import Cost, Frame
+from gpuwatch_agent.model.frame import Cost, Frame, Trouble
 from gpuwatch_agent.model.host import Host
 from gpuwatch_agent.model.topology import Topology
 from gpuwatch_agent.sampling.rig import Rig
@@ -70,8 +71,16 @@ def story(spec: str, seconds: int = 120) -> Story:
     ledger.watch_xids(hardware.watch_xids(ledger.note_xid))
     history = History()
     rig = Rig(hardware, config, clock=clock, wall_clock=clock)
-    rig.open()
     frames: list[Frame] = []
+    try:
+        rig.open()
+    except GpuwatchError as error:
+        trouble = Trouble(kind=error.kind, message=error.message, action=error.action)
+        return Story(
+            [structs.replace(ledger.aged(trouble, "node07", simulated=True), host=_HOST)],
+            [],
+            build_topology((), {}, node="node07", taken_at=now, simulated=True),
+        )
 
     def wiring() -> Topology:
         last = frames[-1]

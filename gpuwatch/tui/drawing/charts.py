@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gpuwatch.render.units import gib, gigabytes_per_s, whole
+from gpuwatch.render.units import gib, gib_total, gigabytes_per_s, whole
 from gpuwatch_agent.model.gpu import Gpu
+
+# A trickle shall not look like a stream.
+_LEAST_RATE_SCALE = 1e9
 
 
 class Chart(NamedTuple):
@@ -48,6 +51,11 @@ def told(value: float, chart: Chart) -> str:
     return gigabytes_per_s(value) if chart.unit == "GB/s" else whole(value)
 
 
+def told_limit(value: float, chart: Chart) -> str:
+    """The chart's limit as people name it: memory by its size on the box."""
+    return gib_total(int(value)) if chart.unit == "GiB" else told(value, chart)
+
+
 def _share(title: str, metric: str, now: float | None) -> Chart | None:
     return Chart(title, metric, (0.0, 100.0), None, "%") if now is not None else None
 
@@ -69,4 +77,4 @@ def _rate(title: str, metric: str, now: float | None) -> Chart | None:
 def fitted_scale(chart: Chart, means: Sequence[float | None]) -> tuple[float, float]:
     """The chart's own scale, or one up to the highest value where it has none."""
     low, high = chart.scale
-    return chart.scale if high > low else (0.0, max((mean for mean in means if mean is not None), default=1.0) or 1.0)
+    return chart.scale if high > low else (0.0, max([_LEAST_RATE_SCALE, *(mean for mean in means if mean is not None)]))

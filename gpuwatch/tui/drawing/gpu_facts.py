@@ -129,7 +129,7 @@ def _links(gpu: Gpu) -> Iterator[Pair]:
         now = (
             None
             if pcie.width is None
-            else f"gen {pcie.gen or DASH} ×{pcie.width}, at most gen {pcie.gen_max or DASH} ×{pcie.width_max or DASH}"
+            else f"gen {pcie.gen or DASH} ×{pcie.width} of {pcie.gen_max or DASH} ×{pcie.width_max or DASH}"
         )
         yield _pair(gpu, "PCIe", "pcie.width", now)
         rates = (

@@ -17,8 +17,7 @@ from gpuwatch_agent.detectors.groups import Group, groups_of
 from gpuwatch_agent.model.gpu import Gpu
 
 _HISTORY_S = 60
-_SECONDS_A_CELL = 4
-_HISTORY_CELLS = _HISTORY_S // _SECONDS_A_CELL
+_HISTORY_CELLS = _HISTORY_S // 4
 
 
 class Standing(Struct, frozen=True):
@@ -79,8 +78,9 @@ def _history(row: Row, moment: Moment, cells: int) -> Line:
         return []
     limit = gpu.power_limit_w or gpu.power_limit_default_w
     metric, high = ("power_w", limit) if limit else ("utilization_pct", 100.0)
-    values = moment.recent(gpu.uuid, metric, _HISTORY_S + _SECONDS_A_CELL)
-    means = bucket_means(values, moment.frame.taken_at, _SECONDS_A_CELL, cells)
+    seconds_a_cell = -(-_HISTORY_S // max(cells, 1))
+    values = moment.recent(gpu.uuid, metric, _HISTORY_S + seconds_a_cell)
+    means = bucket_means(values, moment.frame.taken_at, seconds_a_cell, cells)
     style = (
         "chart"
         if row.answers and RANK[row.mark] < RANK["warning"]
@@ -103,9 +103,17 @@ def _rank(row: Row, stands: Mapping[str, Standing]) -> Line:
     return [Span(name, "dim"), Span(standing.word, "late" if standing.word == "late" else "wait")]
 
 
-def dense_cells(rows: Sequence[Row], width: int) -> list[Line]:
-    """The essentials of one GPU in some 26 cells each, as many beside each other as there is room for."""
-    cells = [_dense(row) for row in rows if row.instance is None]
+def dense_cells(rows: Sequence[Row], width: int, height: int) -> list[Line]:
+    """The essentials of each GPU, as many beside each other as there is room for; fewer of them before a GPU is left out."""
+    for values in (4, 2, 1, 0):
+        lines = _side_by_side([_dense(row, values) for row in rows if row.instance is None], width)
+        if len(lines) <= height:
+            break
+    return lines[:height]
+
+
+def _side_by_side(cells: Sequence[Line], width: int) -> list[Line]:
+    """In columns, each as wide as the widest of all."""
     widest = max((line_cells(cell) for cell in cells), default=1) + 2
     across = max(1, width // widest)
     down = -(-len(cells) // across)
@@ -118,7 +126,8 @@ def dense_cells(rows: Sequence[Row], width: int) -> list[Line]:
     return lines
 
 
-def _dense(row: Row) -> Line:
+def _dense(row: Row, values: int) -> Line:
+    """Mark and index, then the first so many of load, memory, power and temperature."""
     gpu = row.gpu
     alarmed = row.mark not in {"", "info"}
     sign = Span(SIGNS[row.mark] if alarmed else " ", row.mark if alarmed else "")
@@ -135,7 +144,8 @@ def _dense(row: Row) -> Line:
     temperature = number(gpu.temperature_c, "°", 4)._replace(style=heat if row.answers else "dim")
     memory = Span(f" {DASH if gpu.memory_used_bytes is None else gib(gpu.memory_used_bytes):>5}G", style)
     index = Span(f"{gpu.index:>2}", row.mark if alarmed else "bold")
-    return [sign, index, number(gpu.utilization_pct, "%", 4), memory, number(gpu.power_w, "W", 5), temperature]
+    told = [number(gpu.utilization_pct, "%", 4), memory, number(gpu.power_w, "W", 5), temperature]
+    return [sign, index, *told[:values]]
 
 
 def group_title(group: Group, gpus: Sequence[Gpu], stands: Mapping[str, Standing], width: int) -> Line:

@@ -36,7 +36,7 @@ class _Reader:
             self.end_paragraph()
             self._in_code = not self._in_code
         elif self._in_code:
-            self.lines.append([Span(f"  {clean(text)}", "accent")])
+            self.lines += _code(clean(text), self._width)
         elif not text or text[0] in "#|":
             self.end_paragraph()
             self.lines += _alone(text, self._width)
@@ -58,8 +58,26 @@ def _alone(text: str, width: int) -> list[Line]:
     if not text:
         return [[]]
     if text.startswith("#"):
-        return [[Span(_plain(text.lstrip("# ")), "title")]]
+        return [[Span(part, "title")] for part in wrap(_plain(text.lstrip("# ")), max(width, 16))]
     return _table_row(text, width)
+
+
+def _code(text: str, width: int) -> list[Line]:
+    """A command too long for a line goes on below as a shell takes it, its comment before it."""
+    if cells_of(text) + 2 <= width:
+        return [[Span(f"  {text}", "accent")]]
+    command, _, comment = text.partition(" # ")
+    told = [[Span(f"  {part}", "dim")] for part in wrap(f"# {comment.strip()}", max(width - 2, 16))] if comment else []
+    room = max(width - 6, 16)
+    parts = wrap(command, room)
+    joint = "" if any(cells_of(word) > room for word in command.split()) else " \\"
+    return [
+        *told,
+        *(
+            [Span("    " if position else "  "), Span(part if position + 1 == len(parts) else part + joint, "accent")]
+            for position, part in enumerate(parts)
+        ),
+    ]
 
 
 def _plain(text: str) -> str:

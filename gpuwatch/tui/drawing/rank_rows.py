@@ -14,7 +14,7 @@ from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.model.finding import Finding
 from gpuwatch_agent.model.gpu import Gpu
 
-_SECONDS_A_CELL = 10
+_HISTORY_S = 300
 _MOST_CELLS = 30
 _SPLITS = {
     "tensor": "tensor parallel",
@@ -35,10 +35,11 @@ def group_head(group: Group, moment: Moment, width: int) -> Line:
     power = sum(gpu.power_w for gpu in members if gpu.power_w is not None)
     sent = sum(gpu.nvlink.tx_bytes_per_s or 0.0 for gpu in members if gpu.nvlink is not None)
     right = " ".join(["", watts(power) if power else "", f"· {gigabytes_per_s(sent)} GB/s NVLink" if sent else "", "─"])
-    if group.source and width >= 110:
-        left.append(Span(f" · known from {clean(group.source)}", "dim"))
-    left.append(Span(" "))
     room = max(width - len(right), 10)
+    known_from = f" · known from {clean(group.source)}"
+    if group.source and line_cells(left) + len(known_from) + 4 <= room:
+        left.append(Span(known_from, "dim"))
+    left.append(Span(" "))
     left = fit_line(left, room)
     return [*left, Span("─" * max(room - line_cells(left), 0), "rule"), Span(right, "dim")]
 
@@ -110,8 +111,9 @@ def _columns(
     clock_most = max((gpu.sm_clock_max_mhz or 0 for gpu in gpus if gpu is not None), default=0)
 
     def history(row: int, cells: int) -> Line:
-        values = moment.recent(group.uuids[row], "power_w", (cells + 1) * _SECONDS_A_CELL)
-        means = bucket_means(values, moment.frame.taken_at, _SECONDS_A_CELL, cells)
+        seconds_a_cell = -(-_HISTORY_S // max(cells, 1))
+        values = moment.recent(group.uuids[row], "power_w", _HISTORY_S + seconds_a_cell)
+        means = bucket_means(values, moment.frame.taken_at, seconds_a_cell, cells)
         return [Span(sparkline(means, 0.0, scale or 1.0), "chart warning" if late[row] else "chart")]
 
     def clock_bar(row: int, cells: int) -> Line:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from textual.binding import Binding, BindingType
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
-from gpuwatch.render.text import SIGNS, clean, wrap
+from gpuwatch.render.text import SIGNS, clean, cut, wrap
 from gpuwatch.render.units import index_list, span_of_time
 from gpuwatch.tui.canvas import Drawing, Hit
 from gpuwatch.tui.drawing.markdown import markdown_lines
@@ -182,7 +182,8 @@ def detail_lines(shown: Shown, moment: Moment, width: int, *, with_runbook: bool
     begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(finding.since))
     ended = "now" if shown.cleared_at is None else time.strftime("%H:%M:%S", time.localtime(shown.cleared_at))
     lasted = span_of_time((shown.cleared_at or moment.frame.taken_at) - finding.since)
-    lines.append([Span(f"   from {begun} to {ended}, {lasted}", "dim")])
+    told = wrap(f"from {begun} to {ended}, {lasted}", max(width - 3, 20))
+    lines += [[Span(f"   {part}", "dim")] for part in told]
     lines.append([])
     if finding.cause:
         lines += _paragraph("why", finding.cause, width)
@@ -190,10 +191,17 @@ def detail_lines(shown: Shown, moment: Moment, width: int, *, with_runbook: bool
     numbers = [(name, value) for name, value in finding.evidence.items() if value is not None]
     if numbers:
         lines.append([])
-        lines += [_evidence(name, value, position == 0) for position, (name, value) in enumerate(numbers)]
+        lines += [
+            fit_line(_evidence(name, value, position == 0, min(28, width - 20)), width)
+            for position, (name, value) in enumerate(numbers)
+        ]
     page = runbook(finding.kind) if with_runbook else None
     if page is not None:
-        lines += [[], [Span("─ runbook " + "─" * max(width - 10, 0), "rule")], *markdown_lines(page, width - 1)]
+        lines += [
+            [],
+            [Span("─", "rule"), Span(" runbook ", "dim"), Span("─" * max(width - 10, 0), "rule")],
+            *markdown_lines(page, width - 1),
+        ]
     return lines
 
 
@@ -204,7 +212,7 @@ def _paragraph(word: str, text: str, width: int) -> list[Line]:
     ]
 
 
-def _evidence(name: str, value: float | str, first: bool) -> Line:
+def _evidence(name: str, value: float | str, first: bool, cells: int) -> Line:
     """A number with its unit, which its name ends with."""
     stem, _, ending = name.rpartition("_")
     unit = _UNITS.get(ending, "") if stem else ""
@@ -214,7 +222,7 @@ def _evidence(name: str, value: float | str, first: bool) -> Line:
     )
     return [
         Span(f"   {'seen' if first else '':<5}", "dim"),
-        Span(f"{word:<28}", "dim"),
+        Span(f"{cut(word, cells - 1):<{cells}}", "dim"),
         Span(clean(shown)),
         Span(unit, "dim"),
     ]

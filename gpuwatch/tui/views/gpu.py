@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Sequence
+from math import isnan
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.facts import RANK
-from gpuwatch.render.text import SIGNS, clean
+from gpuwatch.render.text import SIGNS, clean, wrap
 from gpuwatch.render.units import board_name, span_of_time
 from gpuwatch.tui.canvas import Drawing, Hit
 from gpuwatch.tui.drawing.area import area_lines
-from gpuwatch.tui.drawing.charts import Chart, charts_of, fitted_scale, told
-from gpuwatch.tui.drawing.gpu_facts import columns_of, pairs_of
+from gpuwatch.tui.drawing.charts import Chart, charts_of, fitted_scale, told, told_limit
+from gpuwatch.tui.drawing.gpu_facts import Pair, columns_of, pairs_of
 from gpuwatch.tui.drawing.marks import marked
 from gpuwatch.tui.drawing.window import Window, means_in, window_of
 from gpuwatch.tui.moment import Moment
@@ -22,6 +23,9 @@ from gpuwatch_agent.model.gpu import Gpu
 
 _SPANS_S = (120, 300, 600, 1200, 3600)
 _WORD, _FACTS_WIDTH = 20, 48
+# A chart's title tells the newest value, unless that is older.
+_STILL_NOW_S = 3.0
+_LEAST_HINT_WIDTH = 60
 _LEAST_CHART_WIDTH, _LEAST_CHART_HEIGHT = 34, 4
 
 
@@ -47,7 +51,7 @@ class GpuView(View):
         gpus = moment.frame.gpus
         if not gpus:
             return Drawing(lines=[[], [Span("  This node has no GPU to show.", "dim")]])
-        gpu = moment.gpu(self.dashboard.chosen_gpu) or gpus[0]
+        gpu = moment.gpu(self.dashboard.chosen_gpu) or _worst_off(moment) or gpus[0]
         self.dashboard.chosen_gpu = gpu.uuid
         drawing = Drawing(lines=_head(gpu, moment, width))
         room = height - len(drawing.lines)
@@ -117,6 +121,15 @@ class GpuView(View):
         self.redraw()
 
 
+def _worst_off(moment: Moment) -> Gpu | None:
+    """Who comes here without having chosen a GPU wants to see the one that the headline speaks of."""
+    for severity in ("critical", "warning"):
+        for finding in moment.frame.findings:
+            if finding.severity == severity and finding.gpus:
+                return next((gpu for gpu in moment.frame.gpus if gpu.index == finding.gpus[0]), None)
+    return None
+
+
 def _head(gpu: Gpu, moment: Moment, width: int) -> list[Line]:
     """Which GPU, how it is, and what is wrong with it in words."""
     facts, mark = next((facts, mark) for other, facts, mark in marked(moment.frame) if other.uuid == gpu.uuid)
@@ -132,6 +145,7 @@ def _head(gpu: Gpu, moment: Moment, width: int) -> list[Line]:
     for fact in facts[:4]:
         line.append(Span(f" · {fact.words}", fact.severity if fact.severity not in {"", "info"} else "dim"))
     others = f"  ↑ ↓ {len(moment.frame.gpus)} GPUs   < > time " if len(moment.frame.gpus) > 1 else "  < > time "
+    others = others if width >= _LEAST_HINT_WIDTH else ""
     line = fit_line(line, max(width - len(others), 20))
     lines = [[*line, Span(" " * max(width - line_cells(line) - len(others), 0)), Span(others, "dim")]]
     if gpu.problem is not None:
@@ -151,11 +165,25 @@ def _head(gpu: Gpu, moment: Moment, width: int) -> list[Line]:
 def _facts_column(gpu: Gpu, height: int, width: int) -> tuple[list[Line], list[tuple[int, str]]]:
     lines: list[Line] = []
     tips: list[tuple[int, str]] = []
-    for y, pair in enumerate(pairs_of(gpu)[:height]):
-        lines.append(fit_line([Span(f" {pair.word:<{_WORD}}", "dim"), *pair.value], width))
+    for pair in pairs_of(gpu):
         if pair.tip:
-            tips.append((y, pair.tip))
-    return lines, tips
+            tips.append((len(lines), pair.tip))
+        lines += _fact_lines(pair, width)
+    return lines[:height], [tip for tip in tips if tip[0] < height]
+
+
+def _fact_lines(pair: Pair, width: int) -> list[Line]:
+    """Word and value; a long value begins right behind its word, or goes on below itself."""
+    if line_cells(pair.value) <= width - _WORD - 1:
+        return [[Span(f" {pair.word:<{_WORD}}", "dim"), *pair.value]]
+    if len(pair.word) + 2 + line_cells(pair.value) <= width:
+        return [[Span(f" {pair.word} ", "dim"), *pair.value]]
+    style = pair.value[0].style
+    texts = wrap("".join(span.text for span in pair.value), width - _WORD - 1)
+    return [
+        [Span(f" {pair.word if position == 0 else '':<{_WORD}}", "dim"), Span(text, style)]
+        for position, text in enumerate(texts)
+    ]
 
 
 def _facts_grid(gpu: Gpu, rows: int, columns: int, width: int) -> list[Line]:
@@ -175,9 +203,10 @@ def _facts_grid(gpu: Gpu, rows: int, columns: int, width: int) -> list[Line]:
 def _one_chart(gpu: Gpu, chart: Chart, moment: Moment, window: Window, height: int) -> list[Line]:
     means = means_in(moment, gpu.uuid, chart.metric, window)
     mark = window.column(moment.frame.taken_at) if moment.paused else None
-    here = means[mark] if mark is not None else next((mean for mean in reversed(means) if mean is not None), None)
+    seen = [value for value in moment.recent(gpu.uuid, chart.metric, _STILL_NOW_S) if not isnan(value)]
+    here = seen[-1] if seen else None
     now = "–" if here is None else told(here, chart)
-    limit = "" if chart.limit is None else f" / {told(chart.limit, chart)}"
+    limit = "" if chart.limit is None else f" / {told_limit(chart.limit, chart)}"
     title: Line = [Span(f" {chart.title} ", "dim"), Span(now, "bold"), Span(f"{limit} {chart.unit}", "dim")]
     area = area_lines(means, fitted_scale(chart, means), height - 1, "chart", chart.limit)
     return [fit_line(title, window.cells), *(_with_mark(line, mark) for line in area)]

@@ -8,11 +8,14 @@ from gpuwatch.render.text import clean, wrap
 from gpuwatch.tui.canvas import Drawing, Hit, with_cursor
 from gpuwatch.tui.drawing.gpu_rows import Standing, standings
 from gpuwatch.tui.drawing.rank_rows import group_head, group_verdict, rank_table
+from gpuwatch.tui.drawing.room import charts_below
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.views.rows import RowsView
 from gpuwatch_agent.detectors.baseline import busy_baselines, job_age_s
 from gpuwatch_agent.detectors.groups import Group, groups_of
 from gpuwatch_agent.history import History
+
+_LEAST_ROOM_FOR_CHARTS = 8
 
 
 class GroupsView(RowsView):
@@ -46,6 +49,9 @@ class GroupsView(RowsView):
             self._one_group(drawing, group, stands, moment, width)
             if self.chosen_key in group.uuids:
                 cursor_y = first
+        room = height - len(drawing.lines)
+        if room >= _LEAST_ROOM_FOR_CHARTS:
+            drawing.lines += charts_below(moment, width, room, {uuid for group in groups for uuid in group.uuids})
         return self._scrolled(drawing, cursor_y, height)
 
     def _follow_choice(self, groups: Sequence[Group]) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from gpuwatch.render.ansi import Line, Span
+from gpuwatch.render.ansi import Line, Span, fit_line
 from gpuwatch.render.header import sentence_lines
 from gpuwatch.render.text import clean, wrap
 from gpuwatch.tui.canvas import Drawing
@@ -93,7 +93,7 @@ class NodesView(View):
         lines: list[Line] = [[]]
         for words, style in told:
             if words.startswith("  ") or not words:
-                lines.append([Span(f"  {words}", style)])
+                lines.append(fit_line([Span(f"  {words}", style)], width))
             else:
                 lines += [[Span("  "), Span(line, style)] for line in wrap(words, max(width - 4, 20))]
         return Drawing(lines=lines[:height])

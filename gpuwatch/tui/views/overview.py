@@ -8,6 +8,7 @@ from gpuwatch.render.columns import Column, choose, draw_row, draw_title
 from gpuwatch.render.gpu_columns import Row
 from gpuwatch.render.header import host_line
 from gpuwatch.render.process_table import process_lines
+from gpuwatch.render.text import clean, wrap
 from gpuwatch.tui.canvas import Drawing, Hit, with_cursor
 from gpuwatch.tui.drawing.gpu_rows import (
     Standing,
@@ -43,7 +44,7 @@ class Overview(RowsView):
         if not rows:
             return Drawing(lines=_no_gpus(moment, width))
         if len(rows) + 1 > height or width < _LEAST_TABLE_WIDTH:
-            return Drawing(lines=dense_cells(rows, width)[:height])
+            return Drawing(lines=dense_cells(rows, width, height))
         titled = groups if len(rows) + 1 + len(groups) + 1 <= height and height >= 14 else []
         drawing = self._table(rows, titled, stands, moment, width)
         self._below(drawing, moment, width, height)
@@ -65,7 +66,9 @@ class Overview(RowsView):
                     lines.append(group_title(group, moment.frame.gpus, stands, width))
                     hits.append(Hit(len(lines) - 1, 0, width, f"app.open_group({group.id!r})"))
                 else:
-                    lines.append([Span("─ in no group " + "─" * max(width - 14, 0), "rule")])
+                    lines.append(
+                        [Span("─", "rule"), Span(" in no group ", "dim"), Span("─" * max(width - 14, 0), "rule")]
+                    )
             line = draw_row(layout, position)
             chosen = row.gpu.uuid == self.chosen_key and row.instance is None and self.has_focus
             hits.append(Hit(len(lines), 0, width, f"choose({row.gpu.uuid!r})", _why_absent(row)))
@@ -106,10 +109,11 @@ class Overview(RowsView):
 def _no_gpus(moment: Moment, width: int) -> list[Line]:
     host = host_line(moment.frame, width)
     if moment.frame.trouble is not None:
-        told = "  No GPU can be read; the line above says why."
+        told = f"{moment.frame.trouble.message} {moment.frame.trouble.action}"
     else:
-        told = "  The driver lists no GPU on this node."
-    return [[], [Span(told, "dim")], [], *([host] if host is not None else [])]
+        told = "The driver lists no GPU on this node."
+    texts = wrap(clean(told), max(width - 4, 20))
+    return [[], *([Span(f"  {text}")] for text in texts), [], *([host] if host is not None else [])]
 
 
 def _why_absent(row: Row) -> str:
