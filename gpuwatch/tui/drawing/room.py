@@ -35,8 +35,9 @@ def charts_below(moment: Moment, width: int, height: int) -> list[Line]:
     seconds = next((span for span in _SPANS_S if span >= (cells - 1) * 2), _SPANS_S[-1])
     seconds_a_cell = max(1, -(-seconds // cells))
     span_min = seconds_a_cell * cells / 60
-    head = f"─ the last {span_min:.0f} min "
-    lines: list[Line] = [[Span(head + "─" * max(width - len(head), 0), "rule")]]
+    head = f"the last {span_min:.0f} min "
+    rule = Span("─" * max(width - len(head) - 2, 0), "rule")
+    lines: list[Line] = [[Span("─ ", "rule"), Span(head, "dim"), rule]]
     for first in range(0, len(shown), across):
         drawn = [
             _panel(moment, gpu, chart, (cells, lines_each), seconds_a_cell)

@@ -65,7 +65,7 @@ class Overview(RowsView):
                     lines.append(group_title(group, moment.frame.gpus, stands, width))
                     hits.append(Hit(len(lines) - 1, 0, width, f"app.open_group({group.id!r})"))
                 else:
-                    lines.append([Span("─ in no group " + "─" * max(width - 14, 0), "rule")])
+                    lines.append([Span("─ ", "rule"), Span("in no group ", "dim"), Span("─" * max(width - 14, 0), "rule")])
             line = draw_row(layout, position)
             chosen = row.gpu.uuid == self.chosen_key and row.instance is None and self.has_focus
             hits.append(Hit(len(lines), 0, width, f"choose({row.gpu.uuid!r})", _why_absent(row)))
