@@ -10,7 +10,7 @@ from gpuwatch.tui.drawing.gpu_rows import Standing, standings
 from gpuwatch.tui.drawing.rank_rows import group_head, group_verdict, rank_table
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.views.rows import RowsView
-from gpuwatch_agent.detectors.baseline import busy_baseline, job_age_s
+from gpuwatch_agent.detectors.baseline import busy_baselines, job_age_s
 from gpuwatch_agent.detectors.groups import Group, groups_of
 from gpuwatch_agent.history import History
 
@@ -106,18 +106,16 @@ class UsualPower:
         at = moment.frame.taken_at
         if self._at is None or self._history is not moment.history or abs(at - self._at) >= self._EVERY_S:
             self._known, self._at, self._history = {}, at, moment.history
-        for uuid in group.uuids:
-            if uuid not in self._known:
-                self._known[uuid] = _busy_power(moment, uuid)
+        if any(uuid not in self._known for uuid in group.uuids):
+            self._known |= _busy_power(moment, group.uuids)
         return {uuid: self._known[uuid] for uuid in group.uuids}
 
 
-def _busy_power(moment: Moment, uuid: str) -> float | None:
-    """The detectors' own yardstick for this board and job."""
-    gpu = moment.gpu(uuid)
-    past_s = 3600.0 if gpu is None else min(3600.0, job_age_s(gpu, moment.frame.taken_at))
-    baseline = busy_baseline(moment.history, uuid, past_s)
-    return baseline.power_w if baseline is not None else None
+def _busy_power(moment: Moment, uuids: Sequence[str]) -> dict[str, float | None]:
+    """The detectors' own yardstick for these boards and this job."""
+    ages = [job_age_s(gpu, moment.frame.taken_at) for gpu in map(moment.gpu, uuids) if gpu is not None]
+    baselines = busy_baselines(moment.history, uuids, min([3600.0, *ages]))
+    return {uuid: baselines[uuid].power_w if uuid in baselines else None for uuid in uuids}
 
 
 def _no_groups(moment: Moment, width: int) -> list[Line]:
