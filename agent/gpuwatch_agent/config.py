@@ -223,6 +223,47 @@ class MetricsSection(Struct, frozen=True, kw_only=True):
     ] = 8
 
 
+class DashboardSection(Struct, frozen=True, kw_only=True):
+    """How the dashboard looks and behaves. F2 changes it while it runs and saves it; see docs/dashboard.md."""
+
+    theme: Annotated[
+        Literal["dark", "light", "contrast", "colour-blind"],
+        Meta(
+            description="Its colours. Where NO_COLOR is set there are none.",
+            extra={"allowed": '"dark", "light", "contrast" or "colour-blind"'},
+        ),
+    ] = "dark"
+    ascii: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(
+            description="Letters, bars and frames in ASCII only; by itself where the locale is not UTF-8.",
+            extra={"allowed": '"auto", "always" or "never"'},
+        ),
+    ] = "auto"
+    reduced_motion: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(
+            description="No animations, and one picture a second at most; by itself over SSH.",
+            extra={"allowed": '"auto", "always" or "never"'},
+        ),
+    ] = "auto"
+    mouse: Annotated[
+        bool,
+        Meta(description="Take the mouse. Without it the terminal selects and copies as ever. Read at start."),
+    ] = True
+    read_only: Annotated[
+        bool, Meta(description="Nothing on the machine is changed from the dashboard: no signals, no other pace.")
+    ] = False
+    history_s: Annotated[
+        int,
+        Meta(
+            description="How many seconds the charts of one GPU show at first: the nearest of 120, 300, 600, 1200 and 3600.",
+            ge=120,
+            le=3600,
+        ),
+    ] = 300
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that can be set, by section."""
 
@@ -235,6 +276,9 @@ class Config(Struct, frozen=True, kw_only=True):
     dcgm: DcgmSection = DcgmSection()
     notify: NotifySection = NotifySection()
     metrics: MetricsSection = MetricsSection()
+    dashboard: DashboardSection = DashboardSection()
+    keys: dict[str, str] = {}
+    """Keys of the dashboard that are bound anew, by the binding's id; the dashboard knows which there are."""
     groups: dict[str, list[int]] = {}
     """Declared groups of GPUs that work in step, by name; they override what is inferred."""
     findings: dict[str, dict[str, Any]] = {}
@@ -248,7 +292,7 @@ def load_config(
 ) -> Config:
     """Defaults, then the file, then the environment, then flags (`{"sampling.interval_s": 0.5}`); all mistakes at once."""
     environ = {} if environ is None else environ
-    file = _config_file(path, environ)
+    file = config_file(path, environ)
     if file is None and not overrides and not any(name.startswith("GPUWATCH_") for name in environ):
         return Config()
     from gpuwatch_agent.settings import merge  # only who configures something pays for the checks
@@ -256,16 +300,21 @@ def load_config(
     return merge(file, environ, overrides or {})
 
 
-def _config_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+def config_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The file that was named, else the first that exists."""
     if path is not None:
         return path
     if environ.get("GPUWATCH_CONFIG"):
         return Path(environ["GPUWATCH_CONFIG"])
-    home = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
-    candidates = [Path(home, "gpuwatch/config.toml")] if home else []
-    candidates.append(Path("/etc/gpuwatch/config.toml"))
+    own = own_config_file(environ)
+    candidates = [*([own] if own is not None else []), Path("/etc/gpuwatch/config.toml")]
     return next((candidate for candidate in candidates if _exists(candidate)), None)
+
+
+def own_config_file(environ: Mapping[str, str]) -> Path | None:
+    """Where the user's own file is, or would be."""
+    home = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
+    return Path(home, "gpuwatch/config.toml") if home else None
 
 
 def _exists(path: Path) -> bool:

@@ -12,7 +12,7 @@ from gpuwatch_agent.config import Config
 from gpuwatch_agent.model.errors import UsageError
 
 PREFIX = "GPUWATCH_"
-_FINDINGS, _GROUPS = "findings", "groups"
+_FINDINGS, _GROUPS, _KEYS = "findings", "groups", "keys"
 # Kubernetes puts such variables into every container for a service of the same name.
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)$")
 _YES_AND_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -94,6 +94,7 @@ class _Merger:
         self._sections = list(dict.fromkeys(setting.section for setting in self._settings.values()))
         self._values: dict[str, dict[str, object]] = {section: {} for section in self._sections}
         self._groups: dict[str, list[int]] = {}
+        self._keys: dict[str, str] = {}
         self._problems: list[str] = []
 
     def add_file(self, file: Path) -> None:
@@ -110,13 +111,15 @@ class _Merger:
             elif section == _GROUPS and isinstance(body, dict):
                 for name, gpus in body.items():
                     self._add_group(name, gpus, where(section, name))
+            elif section == _KEYS and isinstance(body, dict):
+                self._add_keys(body, (section,), where)
             else:
                 self._add_section((section,), body, where)
 
     def _add_section(self, path: tuple[str, ...], body: object, where: Callable[..., str]) -> None:
         section = ".".join(path)
         if section not in self._sections:
-            known = [*self._sections, _GROUPS]
+            known = [*self._sections, _GROUPS, _KEYS]
             self._problem(where(*path), f"no section [{section}]", _choices(section, known, "sections"))
         elif not isinstance(body, dict):
             self._problem(where(*path), f"{section} is a section: write [{section}] and its keys below it")
@@ -136,6 +139,17 @@ class _Merger:
             if shared := sorted(set(members) & set(whole)):
                 self._problem(where, f"{_GROUPS}.{name} and {_GROUPS}.{other} both claim GPU {shared[0]}")
         self._groups[name] = whole
+
+    def _add_keys(self, body: Mapping[str, object], path: tuple[str, ...], where: Callable[..., str]) -> None:
+        """Bindings by id; `view.gpu = "g"` and `"view.gpu" = "g"` mean the same."""
+        for name, key in body.items():
+            here = (*path, name)
+            if isinstance(key, dict):
+                self._add_keys(key, here, where)
+            elif isinstance(key, str) and key.strip():
+                self._keys[".".join(here[1:])] = key.strip()
+            else:
+                self._problem(where(*here), f'{".".join(here)} can\'t be {key!r}: allowed is a key, as "ctrl+g"')
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         for variable in sorted(environ):
@@ -172,7 +186,7 @@ class _Merger:
         findings = {
             section.partition(".")[2]: values for section, values in self._values.items() if "." in section and values
         }
-        return msgspec.convert({**plain, _FINDINGS: findings, _GROUPS: self._groups}, Config)
+        return msgspec.convert({**plain, _FINDINGS: findings, _GROUPS: self._groups, _KEYS: self._keys}, Config)
 
     def _find_contradictions(self) -> None:
         """Thresholds that are fine one by one and make no sense together."""
@@ -319,6 +333,9 @@ disable = ["codecs"]
 
 [groups]                          # GPUs that work in step, where the processes do not tell
 trainer = [0, 1, 2, 3]
+
+[keys]                            # the dashboard's keys by id; docs/dashboard.md lists them
+"view.processes" = "ctrl+o"
 ```
 
 A key that does not exist or a value that is out of range is named with file, line and what is allowed, all of them at once,

@@ -1,14 +1,10 @@
 """Opens the dashboard: finds out what it is to show, takes the terminal, and gives it back whatever happens."""
 
 import argparse
-import asyncio
-import os
-import signal
-import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuwatch.agent_address import read_token
-from gpuwatch.cli.terminal import look
 from gpuwatch.source import asked_agents, command_config
 from gpuwatch_agent.config import Config
 from gpuwatch_agent.model.errors import UsageError
@@ -16,27 +12,31 @@ from gpuwatch_agent.model.errors import UsageError
 if TYPE_CHECKING:
     from gpuwatch.tui.app import GpuwatchApp
 
-# A terminal that is gone may hold up whoever writes to it: after so long the process ends all the same.
-_LAST_RESORT_S = 3.0
+
+def add_arguments(_parser: argparse.ArgumentParser) -> None:
+    """None but those of every command."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Until somebody quits. What can be known to fail fails before the screen is taken."""
-    app = make_app(options)
-    code = _open(app)
+    config = command_config(options)
+    app = make_app(options, config)
+    from gpuwatch.tui.launch import prepare, run_to_its_end
+
+    mouse = prepare(app, config, None if options.config is None else Path(options.config))
+    code = run_to_its_end(app, mouse=mouse)
     if app.failure is not None:
         raise app.failure
     return code
 
 
-def make_app(options: argparse.Namespace) -> "GpuwatchApp":
+def make_app(options: argparse.Namespace, config: Config) -> "GpuwatchApp":
     """The dashboard of what the flags name: several agents, one, a simulated machine, or this one."""
     urls = asked_agents(options)
     if urls and options.sim is not None:
         raise UsageError(
             "--connect and --sim exclude each other.", "A remote agent simulates if it is started with --sim."
         )
-    config = command_config(options)
     if len(urls) > 1:
         return _several(urls, config)
     return _one(urls[0], config) if urls else _this_machine(config)
@@ -95,26 +95,3 @@ def _readable_token(config: Config) -> str | None:
         return _token(config)
     except UsageError:
         return None
-
-
-def _open(app: "GpuwatchApp") -> int:
-    """Run it on a loop where signals end it in good order: screen given back, sampler ended."""
-    from gpuwatch.tui.canvas import Canvas
-
-    Canvas.ascii_only = not look().unicode
-
-    async def show() -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            loop.add_signal_handler(number, _end, app, number)
-        await app.run_async()
-
-    asyncio.run(show())
-    return app.return_code or 0
-
-
-def _end(app: "GpuwatchApp", number: int) -> None:
-    last_resort = threading.Timer(_LAST_RESORT_S, os._exit, (128 + number,))
-    last_resort.daemon = True
-    last_resort.start()
-    app.exit(return_code=128 + number)

@@ -55,12 +55,10 @@ def run(options: argparse.Namespace) -> int:
         from gpuwatch.cli.dashboard import run as open_dashboard
 
         return open_dashboard(options)
-    urls = asked_agents(options)
-    if len(urls) > 1 and watch is None:
-        return _each_once(urls, options, terminal)
-    source = open_source(options)
     if watch is None:
-        return _once(source, options, terminal)
+        urls = asked_agents(options)
+        return _each_once(urls, options, terminal) if len(urls) > 1 else _once(open_source(options), options, terminal)
+    source = open_source(options)
     if options.json:
         return _watch_json(source, watch)
     if not terminal.interactive:

@@ -99,16 +99,16 @@ DARK = Palette(
     text="#d5dbe1",
     accent="#5fb3d9",
     styles=_roles(
-        dim="#77828d",
+        dim="#8e99a4",
         ok="#7fbf7f",
         accent="#5fb3d9",
         warning="#f0b429",
         critical="#ff6b61",
         stale="#b59a57",
-        bar="#3a708c",
-        chart="#4784a3",
-        wait="#8a94a0",
-        cursor="#27323d",
+        bar="#5499bb",
+        chart="#68a9cb",
+        wait="#a3adb8",
+        cursor="#232d37",
         rule="#3b4651",
         title="#e8edf2",
         on_badge="#11151a",
@@ -120,18 +120,18 @@ LIGHT = Palette(
     background="#fbfaf7",
     surface="#efede7",
     text="#24292e",
-    accent="#0b6a99",
+    accent="#0a5f8a",
     styles=_roles(
-        dim="#6b747c",
-        ok="#1f7a33",
-        accent="#0b6a99",
-        warning="#9a5b00",
-        critical="#b81d13",
-        stale="#7a6420",
-        bar="#7aa9c0",
-        chart="#5b97b7",
-        wait="#737c85",
-        cursor="#dfe7ec",
+        dim="#566068",
+        ok="#176b2a",
+        accent="#0a5f8a",
+        warning="#854e00",
+        critical="#a81910",
+        stale="#6b5719",
+        bar="#3f86aa",
+        chart="#33789c",
+        wait="#555e66",
+        cursor="#d3dee5",
         rule="#c4c8cb",
         title="#101418",
         on_badge="#fbfaf7",
@@ -149,13 +149,13 @@ CONTRAST = Palette(
         ok="#00ff66",
         accent="#00e5ff",
         warning="#ffd800",
-        critical="#ff5c5c",
+        critical="#ff7070",
         stale="#ffb86b",
         bar="#00b8d4",
         chart="#00e5ff",
         wait="#d0d0d0",
-        cursor="#303030",
-        rule="#808080",
+        cursor="#2c2c2c",
+        rule="#909090",
         title="#ffffff",
         on_badge="#000000",
     ),
@@ -169,16 +169,16 @@ COLOUR_BLIND = Palette(
     accent="#56b4e9",
     # Okabe and Ito's colours: blue, orange and yellow stay apart for every common kind of colour blindness.
     styles=_roles(
-        dim="#87919b",
+        dim="#98a2ac",
         ok="#56b4e9",
         accent="#56b4e9",
         warning="#f0e442",
         critical="#e69f00",
-        stale="#cc79a7",
-        bar="#0072b2",
+        stale="#d48fb4",
+        bar="#2f8fc9",
         chart="#56b4e9",
         wait="#99a2ab",
-        cursor="#2a333d",
+        cursor="#28313b",
         rule="#45505b",
         title="#ffffff",
         on_badge="#12151a",
@@ -187,15 +187,35 @@ COLOUR_BLIND = Palette(
 PALETTES = {palette.name: palette for palette in (DARK, LIGHT, CONTRAST, COLOUR_BLIND)}
 
 
+def theme_name(chosen: str) -> str:
+    """Textual's name of the theme that the setting calls `dark`, `light` and so on."""
+    return f"gpuwatch-{chosen}"
+
+
+# What is told by its background alone, and so is lost where there are no colours, or so few that it looks like the rest.
+_BY_BACKGROUND = frozenset({"cursor", "row", "tab here", "badge", "badge remote", "badge paused"})
+
+
+class _Means:
+    """What the terminal at hand can show; set once at start."""
+
+    few_colours = False
+
+
+def use_few_colours(few: bool) -> None:
+    """With sixteen colours or none, backgrounds are told apart by turning them around."""
+    _Means.few_colours = few
+    style_of.cache_clear()
+
+
 @lru_cache(maxsize=512)
 def style_of(palette_name: str, role: str, under_cursor: bool = False) -> Style:
     """How a role looks on this palette's background; roles may be combined as "warning+cursor"."""
     palette = PALETTES[palette_name]
     style = Style.parse(f"{palette.text} on {palette.background}")
-    for part in role.split("+"):
-        words = palette.styles.get(part, "")
-        if words:
+    for part in [*role.split("+"), *(["cursor"] if under_cursor else [])]:
+        if _Means.few_colours and part in _BY_BACKGROUND:
+            style += Style(reverse=True)
+        elif words := palette.styles.get(part, ""):
             style += Style.parse(words)
-    if under_cursor:
-        style += Style.parse(palette.styles["cursor"])
     return style

@@ -16,7 +16,7 @@ from gpuwatch_agent.model.frame import Frame
 _ARRANGED = {"gpu": "by GPU", "user": "by user", "job": "by job", "tree": "as a tree"}
 KEYS: Sequence[tuple[str, str, str]] = (
     ("/", "filter", "filter"),
-    ("s", "sort", "sort_menu"),
+    ("F6", "sort", "sort_menu"),
     ("t", "tree", "tree"),
     ("G", "group", "group"),
     ("u", "user", "next_user"),

@@ -12,7 +12,6 @@ from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.topology import Topology
 
-
 # Links are read every ten seconds: asking for the matrix with every frame would only work it out anew.
 _TOPOLOGY_EVERY_S = 5.0
 

@@ -10,6 +10,7 @@ from gpuwatch.render.header import host_line
 from gpuwatch.render.process_table import process_lines
 from gpuwatch.render.text import clean, wrap
 from gpuwatch.tui.canvas import Drawing, Hit, with_cursor
+from gpuwatch.tui.drawing.chrome import cost_in_footer
 from gpuwatch.tui.drawing.gpu_rows import (
     Standing,
     dense_cells,
@@ -78,7 +79,7 @@ class Overview(RowsView):
     def _below(self, drawing: Drawing, moment: Moment, width: int, height: int) -> None:
         """What room is left: the host, then processes, then charts."""
         lines = drawing.lines
-        host = host_line(moment.frame, width)
+        host = host_line(moment.frame, width, own_cost=not cost_in_footer(width))
         if host is not None and len(lines) < height:
             lines.append(host)
         room = height - len(lines)
@@ -107,7 +108,7 @@ class Overview(RowsView):
 
 
 def _no_gpus(moment: Moment, width: int) -> list[Line]:
-    host = host_line(moment.frame, width)
+    host = host_line(moment.frame, width, own_cost=not cost_in_footer(width))
     if moment.frame.trouble is not None:
         told = f"{moment.frame.trouble.message} {moment.frame.trouble.action}"
     else:

@@ -49,7 +49,7 @@ class ProcessesView(RowsView):
     short: ClassVar[str] = "Proc"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", id="processes.filter"),
-        Binding("s,f6", "sort_menu", "sort by …", id="processes.sort"),
+        Binding("f6,o", "sort_menu", "sort by …", id="processes.sort"),
         Binding("S", "reverse", "the other end first", id="processes.reverse"),
         Binding("t", "tree", "tree of parents", id="processes.tree"),
         Binding("G", "group", "group by GPU, user, job", id="processes.group"),

@@ -20,6 +20,8 @@ from gpuwatch.agent_address import read_hosts
 from gpuwatch.cli import main
 from gpuwatch.cli.dashboard import make_app
 from gpuwatch.local_agent import find_local_agent
+from gpuwatch.source import command_config
+from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.feeds.embedded import EmbeddedFeed
 from gpuwatch.tui.feeds.remote import RemoteFeed
 from gpuwatch_agent.config import AgentSection, Config
@@ -44,6 +46,10 @@ def options(**given: object) -> argparse.Namespace:
     )
 
 
+def opened(given: argparse.Namespace) -> GpuwatchApp:
+    return make_app(given, command_config(given))
+
+
 def listening_at(listen: str) -> Config:
     return Config(agent=AgentSection(listen=listen))
 
@@ -62,22 +68,22 @@ def listening_at(listen: str) -> Config:
 def test_what_makes_no_sense_is_told_before_the_screen_opens(given: dict[str, object], sentence: str) -> None:
     """A wrong name, address, token file or hosts file is a sentence, not a broken screen."""
     with pytest.raises(UsageError, match=re.escape(sentence)):
-        make_app(options(**given))
+        opened(options(**given))
 
 
 def test_an_agent_that_does_not_answer_is_told_before_the_screen_opens() -> None:
     """A single agent is asked once first: who mistyped its name reads so at once."""
     with pytest.raises(AgentUnreachableError, match=r"No gpuwatch agent answers at http://127\.0\.0\.1:1 "):
-        make_app(options(connect=["127.0.0.1:1"]))
+        opened(options(connect=["127.0.0.1:1"]))
 
 
 def test_one_agent_is_followed_and_several_are_to_choose_from(agent: RunningAgent) -> None:
     """--connect once leads in, twice (or with --hosts) to the picker, each address once."""
-    one = make_app(options(connect=[agent.url]))
+    one = opened(options(connect=[agent.url]))
     assert isinstance(one.feed, RemoteFeed)
     assert one.feed.state.kind == "remote"
     assert one.fleet is None
-    several = make_app(options(connect=[agent.url, "node08", agent.url]))
+    several = opened(options(connect=[agent.url, "node08", agent.url]))
     assert several.here == "nodes"
     assert several.fleet is not None
     assert [node.url for node in several.fleet.nodes] == [agent.url, "http://node08:9489"]
@@ -102,13 +108,13 @@ def test_an_agent_that_runs_here_is_asked(agent: RunningAgent, monkeypatch: pyte
     assert find_local_agent(listening_at(address)) == agent.url
     config = tmp_path / "config.toml"
     config.write_text(f'[agent]\nlisten = "{address}"\ntoken_file = "/root/only/token"\n')
-    app = make_app(options(config=str(config)))
+    app = opened(options(config=str(config)))
     assert isinstance(app.feed, RemoteFeed)
     assert app.feed.state.kind == "local"
     config.write_text('[agent]\nlisten = "127.0.0.1:1"\n')
-    assert isinstance(make_app(options(config=str(config))).feed, EmbeddedFeed)
+    assert isinstance(opened(options(config=str(config))).feed, EmbeddedFeed)
     config.write_text(f'[agent]\nlisten = "{address}"\n')
-    assert isinstance(make_app(options(config=str(config), sim=SIMULATED)).feed, EmbeddedFeed)
+    assert isinstance(opened(options(config=str(config), sim=SIMULATED)).feed, EmbeddedFeed)
 
 
 def serve_once(answer: bytes | None) -> tuple[str, Callable[[], None]]:

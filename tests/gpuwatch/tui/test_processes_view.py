@@ -91,10 +91,10 @@ def test_one_row_a_process_the_guilty_one_marked(size: tuple[int, int]) -> None:
 
 @both
 def test_the_sort_menu_the_titles_and_turning_around(size: tuple[int, int]) -> None:
-    """S and F6 open the menu, a click on a title sorts, S turns."""
+    """O and F6 open the menu, a click on a title sorts, S turns."""
 
     async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
-        await pilot.press("s")
+        await pilot.press("o")
         assert isinstance(pilot.app.screen, Choice)
         await pilot.press("down", "enter")
         await pilot.pause()
