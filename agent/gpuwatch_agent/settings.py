@@ -149,7 +149,7 @@ class _Merger:
             elif isinstance(key, str) and key.strip():
                 self._keys[".".join(here[1:])] = key.strip()
             else:
-                self._problem(where(*here), f"{'.'.join(here)} can't be {key!r}: allowed is a key, as \"ctrl+g\"")
+                self._problem(where(*here), f'{".".join(here)} can\'t be {key!r}: allowed is a key, as "ctrl+g"')
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         for variable in sorted(environ):

@@ -119,12 +119,13 @@ def sentence_lines(mark: str, message: str, action: str, width: int, indent: int
     return lines
 
 
-def host_line(frame: Frame, width: int) -> Line | None:
-    """The machine around the GPUs, and what gpuwatch itself costs."""
+def host_line(frame: Frame, width: int, *, own_cost: bool = True) -> Line | None:
+    """The machine around the GPUs, and what gpuwatch itself costs, where that is not told elsewhere."""
     host = frame.host
     parts = [] if host is None else _host_parts(host)
-    if frame.agent is not None:
-        parts += _own_cost(frame)
+    cost = own_cost_in_words(frame) if own_cost else None
+    if cost is not None:
+        parts.append([Span(f"gpuwatch {cost}", "dim")])
     if not parts:
         return None
     line: Line = [Span(" host ", "dim")]
@@ -164,13 +165,14 @@ def _rate_pair(name: str, *rates: tuple[str, float | None]) -> list[Line]:
     return [[*_named(name, " ".join(known)), Span(" GB/s", "dim")]] if known else []
 
 
-def _own_cost(frame: Frame) -> list[Line]:
+def own_cost_in_words(frame: Frame) -> str | None:
+    """What agent and sampler take together: share of one core, and memory."""
     cost = frame.agent
     if cost is None or cost.cpu_pct is None or cost.memory_bytes is None:
-        return []
+        return None
     cpu = cost.cpu_pct + (cost.sampler_cpu_pct or 0)
     memory = cost.memory_bytes + (cost.sampler_memory_bytes or 0)
-    return [[Span(f"gpuwatch {cpu:.1f} % {memory / 1024**2:.0f} MiB", "dim")]]
+    return f"{cpu:.1f} % {memory / 1024**2:.0f} MiB"
 
 
 def _named(name: str, value: str) -> Line:

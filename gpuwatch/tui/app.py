@@ -1,28 +1,37 @@
 """The dashboard: composes the views, takes frames in, and routes keys."""
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from gpuwatch.tui.canvas import Canvas, Drawing
-from gpuwatch.tui.drawing.chrome import draw_footer, draw_header, draw_headline, draw_timeline
+from gpuwatch.tui.drawing.chrome import draw_footer, draw_header, draw_headline, draw_timeline, stale_after_s
 from gpuwatch.tui.feeds.base import Feed
 from gpuwatch.tui.fine_update import refined
 from gpuwatch.tui.moment import Moment
-from gpuwatch.tui.palette import PALETTES
+from gpuwatch.tui.palette import PALETTES, theme_name
 from gpuwatch.tui.player import Player
 from gpuwatch.tui.tape import Tape
 from gpuwatch.tui.views.base import View
 from gpuwatch.tui.views.registry import VIEWS
+from gpuwatch_agent.config import DashboardSection
 from gpuwatch_agent.model.frame import Frame
 
-_MOST_DRAWS_PER_S = 4
+_MOST_DRAWS_PER_S, _MOST_DRAWS_REDUCED_PER_S = 4, 1
+# Frames come a little early or late; one picture a second must not make them wait for the next second.
+_EARLY_S = 0.05
+# Paints the age of what is shown while nothing new comes.
+_AGE_EVERY_S = 1.0
 _PACES_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -48,7 +57,7 @@ class _Bottom(Canvas):
         if not isinstance(app, GpuwatchApp):
             return Drawing(lines=[])
         tabs = [(view.name_of, view.title, view.short) for view in VIEWS]
-        footer = draw_footer(tabs, app.here, "", width)
+        footer = draw_footer(tabs, app.here, app.moment, width)
         above = draw_timeline(app.moment, width) if app.moment is not None and height > 1 else []
         hits = [hit._replace(y=len(above)) for hit in footer.hits]
         return Drawing(lines=[*above, *footer.lines], hits=hits)
@@ -58,6 +67,15 @@ def _set_height(canvas: Canvas, lines: int) -> None:
     """Only where it differs: a layout is dear."""
     if canvas.styles.height is None or canvas.styles.height.value != lines:
         canvas.styles.height = lines
+
+
+def _by_itself(choice: str, *, unasked: bool) -> bool:
+    """`always`, `never`, or as it is unasked."""
+    return unasked if choice == "auto" else choice == "always"
+
+
+def _over_ssh(environ: Mapping[str, str]) -> bool:
+    return bool(environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"))
 
 
 class GpuwatchApp(App[None]):
@@ -92,7 +110,11 @@ class GpuwatchApp(App[None]):
         Binding("Y", "copy(True)", "copy what is chosen, as JSON", id="copy.json"),
         Binding("s", "save_picture", "save a picture of the screen", id="picture"),
         Binding("question_mark,h,f1", "help", "this help", id="help"),
+        Binding("f2", "settings", "settings", id="settings"),
+        Binding("T", "next_theme", "the next theme", id="theme.next"),
         Binding("f5", "refresh_all", "paint everything anew", id="refresh"),
+        Binding("ctrl+z", "suspend_process", "to the shell; fg comes back", id="suspend"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("q", "quit", "quit", id="quit"),
     ]
 
@@ -116,6 +138,16 @@ class GpuwatchApp(App[None]):
         """Keys that the user bound anew, by the binding's id."""
         self.chosen_group: str | None = None
         """The id of the group that the view of groups has its cursor on."""
+        self.settings = DashboardSection()
+        self.settings_file: Path | None = None
+        """Where settings are saved; None where there is no home to save them in."""
+        self.read_only = False
+        """Nothing on the machine is changed from here."""
+        self.crash: BaseException | None = None
+        """What ended the dashboard, to be told when the terminal is given back."""
+        self._means_filters: Sequence[LineFilter] = ()
+        self._most_draws_per_s = _MOST_DRAWS_PER_S
+        self._unicode = True
         for palette in PALETTES.values():
             self.register_theme(palette.textual_theme())
         self.theme = next(iter(PALETTES))
@@ -137,6 +169,7 @@ class GpuwatchApp(App[None]):
         """Begin to take frames in."""
         self.view.focus()
         self.run_worker(self.feed.run(self._deliver, self.show_now), name="feed", exit_on_error=True)
+        self.set_interval(_AGE_EVERY_S, self._show_age)
 
     @property
     def view(self) -> View:
@@ -150,7 +183,7 @@ class GpuwatchApp(App[None]):
 
     def _show_soon(self) -> None:
         """At most so many pictures a second: what comes faster is shown with the next."""
-        wait_s = self._drawn_at + 1 / _MOST_DRAWS_PER_S - time.monotonic()
+        wait_s = self._drawn_at + 1 / self._most_draws_per_s - _EARLY_S - time.monotonic()
         if wait_s <= 0:
             self.show_now()
         elif not self._draw_due:
@@ -181,6 +214,52 @@ class GpuwatchApp(App[None]):
         self.view.show(self.moment)
         _set_height(self._bottom, 3 if self.player.paused else 1)
         self._bottom.redraw()
+
+    def _show_age(self) -> None:
+        """While nothing new comes, the header tells how old the picture is."""
+        moment = self.moment
+        if moment is not None and self._wall_clock() - moment.newest_at > stale_after_s(moment):
+            self.moment = msgspec.structs.replace(moment, now=self._wall_clock())
+            self._top.redraw()
+
+    def take_settings(
+        self,
+        settings: DashboardSection,
+        *,
+        keys: Mapping[str, str] | None = None,
+        file: Path | None = None,
+        unicode: bool = True,
+        colour: bool = True,
+    ) -> None:
+        """What was configured, and what the terminal can show; before the dashboard runs."""
+        self.settings_file, self._unicode = file, unicode
+        self.no_color = not colour
+        self.own_keys = dict(keys or {})
+        if self.own_keys:
+            self.set_keymap(self.own_keys)
+        self.apply_settings(settings)
+
+    def apply_settings(self, settings: DashboardSection) -> None:
+        """From now on these hold."""
+        self.settings = settings
+        self.theme = theme_name(settings.theme)
+        self.read_only = settings.read_only
+        reduced = _by_itself(settings.reduced_motion, unasked=_over_ssh(os.environ))
+        self.animation_level = "none" if reduced else "full"
+        self._most_draws_per_s = _MOST_DRAWS_REDUCED_PER_S if reduced else _MOST_DRAWS_PER_S
+        ascii_only = _by_itself(settings.ascii, unasked=not self._unicode)
+        Canvas.ascii_only = ascii_only
+        from gpuwatch.tui.filters import AsciiOnly, Colourless
+
+        self._means_filters = [*([AsciiOnly()] if ascii_only else []), *([Colourless()] if self.no_color else [])]
+        if self.moment is not None:
+            for canvas in (self._top, self._bottom, *self._views.values()):
+                canvas.paint_anew()
+            self.show_now()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, then what this terminal can't show."""
+        return [*super().get_line_filters(), *self._means_filters]
 
     async def action_show_view(self, name: str) -> None:
         """Turn to a view; one that was never seen is made now."""
@@ -243,6 +322,9 @@ class GpuwatchApp(App[None]):
 
     async def action_pace(self, direction: int) -> None:
         """Read more or less often."""
+        if self.read_only:
+            self.notify("Nothing is changed from here: dashboard.read_only is set (F2).", timeout=5)
+            return
         nearest = min(range(len(_PACES_S)), key=lambda place: abs(_PACES_S[place] - self.feed.interval_s))
         wanted = _PACES_S[min(max(nearest + direction, 0), len(_PACES_S) - 1)]
         if await self.feed.set_interval(wanted):
@@ -290,6 +372,56 @@ class GpuwatchApp(App[None]):
         for base in type(self.view).__mro__[1:]:
             of_view += [*vars(base).get("BINDINGS", [])] if base.__module__.startswith("gpuwatch") else []
         self.push_screen(help_page(self.view.title, of_view, self.BINDINGS, self.own_keys))
+
+    def action_settings(self) -> None:
+        """See and change the settings."""
+        from gpuwatch.tui.dialogs.settings import SettingsPage
+
+        self.push_screen(SettingsPage(self.settings, self.apply_settings), self._keep_settings)
+
+    def _keep_settings(self, changed: Mapping[str, str | int | bool] | None) -> None:
+        """Save what was changed; the rest of the file is its owner's."""
+        if not changed:
+            return
+        from gpuwatch.tui.settings_file import SettingNotSavedError, save_settings
+
+        if self.settings_file is None:
+            self.notify("The settings hold until you quit: there is no home folder to save them in.", timeout=6)
+            return
+        try:
+            save_settings(self.settings_file, "dashboard", changed)
+        except SettingNotSavedError as error:
+            self.notify(str(error), severity="error", timeout=10)
+        else:
+            self.notify(f"Saved to {self.settings_file}.", timeout=4)
+
+    def action_next_theme(self) -> None:
+        """Dark, light, high contrast, for the colour-blind, and again."""
+        names = list(PALETTES)
+        self.action_use_theme(names[(names.index(self.theme) + 1) % len(names)].removeprefix(theme_name("")))
+
+    def action_use_theme(self, name: str) -> None:
+        """Until somebody quits; F2 saves it."""
+        self.apply_settings(msgspec.structs.replace(self.settings, theme=name))
+        self.notify(f"Theme: {name}.", timeout=2)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What Ctrl+P lists."""
+        del screen
+        from gpuwatch.tui.palette_commands import commands
+
+        return commands(self)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Ends the dashboard; what happened is told once the terminal is given back, in one sentence."""
+        inner = error.error if isinstance(error, WorkerFailed) else error
+        if self.crash is None:
+            self.crash = inner
+        self._return_code = 3
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        self._close_messages_no_wait()
 
     def action_refresh_all(self) -> None:
         """Paint everything anew."""

@@ -74,6 +74,10 @@ class Canvas(Widget):
         if regions:
             self.refresh(*regions)
 
+    def paint_anew(self) -> None:
+        """What was painted before looks different now."""
+        self._painted_for = None
+
     def _guarded_draw(self, width: int, height: int) -> Drawing:
         """One panel's fault is told in that panel; the others live on."""
         try:

@@ -55,7 +55,8 @@ def with_value(text: str, section: str, name: str, value: Value) -> str:
                 if tomllib.loads(changed) == wanted:
                     return changed
     raise SettingNotSavedError(
-        f"The file writes [{section}] in a way that can't be changed safely.", f"Set {section}.{name} = {written} there."
+        f"The file writes [{section}] in a way that can't be changed safely.",
+        f"Set {section}.{name} = {written} there.",
     )
 
 

@@ -157,6 +157,10 @@ def _letter(role: str, letters: dict[str, str]) -> str:
         wanted = _PREFERRED.get(role)
         if wanted is None:
             taken = {*letters.values(), *_PREFERRED.values()}
-            wanted = next(one for one in (*role.upper(), *string.ascii_letters, *string.digits) if one not in taken and one.isalnum())
+            wanted = next(
+                one
+                for one in (*role.upper(), *string.ascii_letters, *string.digits)
+                if one not in taken and one.isalnum()
+            )
         letters[role] = wanted
     return letters[role]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
-from gpuwatch.render.header import header_line
+from gpuwatch.render.header import header_line, own_cost_in_words
 from gpuwatch.render.text import SIGNS, clean, cut, wrap
 from gpuwatch.render.units import index_list, span_of_time
 from gpuwatch.tui.canvas import Drawing, Hit
@@ -12,16 +12,35 @@ from gpuwatch.tui.drawing.marks import marked
 from gpuwatch.tui.moment import Moment
 from gpuwatch_agent.model.finding import Finding
 
+# From here on the header has room for the pace, and the footer for what gpuwatch itself costs.
+_LEAST_WIDTH_FOR_PACE = 100
+_LEAST_WIDTH_FOR_COST, _LEAST_WIDTH_FOR_LONG_COST = 118, 160
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
 def draw_header(moment: Moment, width: int) -> Line:
     """Badges that nobody can overlook, then the node in one line."""
     badges = list(_badges(moment))
-    room = width - line_cells(badges)
+    tail = _freshness(moment, words=width >= _LEAST_WIDTH_FOR_PACE)
+    room = width - line_cells(badges) - line_cells(tail)
     frame = moment.frame
     marks = [mark for _, _, mark in marked(frame)]
-    return [*badges, *header_line(frame, marks, max(room, 20))]
+    return fit_line([*badges, *fit_line(header_line(frame, marks, max(room, 0)), max(room, 0)), *tail], width)
+
+
+def stale_after_s(moment: Moment) -> float:
+    """From what age on the newest frame is late: three turns, and never for a moment's jitter."""
+    return max(3 * moment.interval_s, 3.0)
+
+
+def _freshness(moment: Moment, *, words: bool) -> Line:
+    """Live and how often, or how old what is shown is; how far back one went is said below, on the timeline."""
+    age = moment.now - moment.newest_at
+    if age > stale_after_s(moment):
+        return [Span(SIGNS["stale"], "stale"), Span(f" {span_of_time(age)} old ", "stale text")]
+    if moment.paused or not words:
+        return []
+    return [Span(SIGNS["ok"], "ok"), Span(f" live · {moment.interval_s:g} s ", "dim")]
 
 
 def _badges(moment: Moment) -> Line:
@@ -102,19 +121,27 @@ def _all_well(moment: Moment, width: int) -> Line:
     return fit_line([Span(" "), Span(SIGNS["ok"], "ok"), Span(f"{words}{told}", "dim")], width)
 
 
-def draw_footer(tabs: Sequence[tuple[str, str, str]], here: str, counts: str, width: int) -> Drawing:
+def cost_in_footer(width: int) -> bool:
+    """Whether the footer tells gpuwatch's own cost, so that the host line need not."""
+    return width >= _LEAST_WIDTH_FOR_COST
+
+
+def draw_footer(tabs: Sequence[tuple[str, str, str]], here: str, moment: Moment | None, width: int) -> Drawing:
     """Number keys with the views' names, shorter where it gets tight, then the keys that everybody needs."""
-    for form in range(3):
-        line, hits = _tabs(tabs, here, form)
+    counts = _counts(moment)
+    for form in range(4):
+        line, hits = _tabs(tabs, here, form, counts)
         if line_cells(line) <= width:
             break
+    cost = _cost(moment, width)
     keys: list[tuple[str, str, str]] = [
+        ("F2", "settings", "app.settings"),
         ("p", "pause", "app.toggle_pause"),
         ("/", "filter", "app.filter"),
         ("?", "help", "app.help"),
         ("q", "quit", "app.quit"),
     ]
-    room = width - line_cells(line) - len(counts) - 1
+    room = width - line_cells(line) - len(cost)
     while keys and sum(len(key) + len(word) + 3 for key, word, _ in keys) > room:
         keys.pop(0)
     used = sum(len(key) + len(word) + 3 for key, word, _ in keys)
@@ -122,19 +149,41 @@ def draw_footer(tabs: Sequence[tuple[str, str, str]], here: str, counts: str, wi
     for key, word, action in keys:
         hits.append(Hit(0, line_cells(line), len(key) + len(word) + 1, action))
         line += [Span(key, "key"), Span(f" {word}", "dim"), Span("  ")]
-    if line_cells(line) + len(counts) <= width:
-        line.append(Span(counts, "dim"))
+    if line_cells(line) + len(cost) <= width:
+        hits.append(Hit(0, line_cells(line), len(cost), "", "what gpuwatch itself takes: share of one core, memory"))
+        line.append(Span(cost, "dim"))
     return Drawing(lines=[line], hits=hits)
 
 
-def _tabs(tabs: Sequence[tuple[str, str, str]], here: str, form: int) -> tuple[Line, list[Hit]]:
+def _cost(moment: Moment | None, width: int) -> str:
+    words = own_cost_in_words(moment.frame) if moment is not None and cost_in_footer(width) else None
+    if words is None:
+        return ""
+    return f"{'gpuwatch' if width >= _LEAST_WIDTH_FOR_LONG_COST else 'self'} {words} "
+
+
+def _counts(moment: Moment | None) -> dict[str, Line]:
+    """How many of the worst kind of finding there are, for the tab that lists them."""
+    findings = moment.frame.findings if moment is not None else []
+    for severity in ("critical", "warning"):
+        count = sum(finding.severity == severity for finding in findings)
+        if count:
+            return {"findings": [Span(SIGNS[severity], severity), Span(f"{count} ", f"{severity} text")]}
+    return {}
+
+
+def _tabs(
+    tabs: Sequence[tuple[str, str, str]], here: str, form: int, counts: dict[str, Line]
+) -> tuple[Line, list[Hit]]:
+    """Long words, short words, the word of the view that is open, or figures alone."""
     line: Line = []
     hits: list[Hit] = []
     for number, (name, title, short) in enumerate(tabs, start=1):
-        word = (title, short, short if name == here else "")[form]
+        word = (title, short, short if name == here else "", "")[form]
         text = f" {number} {word} " if word else f" {number} "
-        hits.append(Hit(0, line_cells(line), len(text), f"app.show_view({name!r})"))
-        line.append(Span(text, "tab here" if name == here else "tab"))
+        count = counts.get(name, []) if form < 3 else []
+        hits.append(Hit(0, line_cells(line), len(text) + line_cells(count), f"app.show_view({name!r})"))
+        line += [Span(text, "tab here" if name == here else "tab"), *count]
     return line, hits
 
 

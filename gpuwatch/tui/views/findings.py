@@ -193,7 +193,11 @@ def detail_lines(shown: Shown, moment: Moment, width: int, *, with_runbook: bool
         lines += [_evidence(name, value, position == 0) for position, (name, value) in enumerate(numbers)]
     page = runbook(finding.kind) if with_runbook else None
     if page is not None:
-        lines += [[], [Span("─ ", "rule"), Span("runbook ", "dim"), Span("─" * max(width - 10, 0), "rule")], *markdown_lines(page, width - 1)]
+        lines += [
+            [],
+            [Span("─ ", "rule"), Span("runbook ", "dim"), Span("─" * max(width - 10, 0), "rule")],
+            *markdown_lines(page, width - 1),
+        ]
     return lines
 
 

@@ -40,7 +40,8 @@ class GpuView(View):
 
     def __init__(self) -> None:
         super().__init__()
-        self._span = 1
+        self._span: int | None = None
+        """Which of the spans is shown; the one from the settings until somebody chose."""
 
     def picture(self, moment: Moment, width: int, height: int) -> Drawing:
         """The chosen GPU, or the first."""
@@ -89,7 +90,7 @@ class GpuView(View):
         down = max(1, min((height - 1) // _LEAST_CHART_HEIGHT, -(-len(charts) // across)))
         cells = (width - 2 * (across - 1)) // across
         each = (height - 1) // down
-        window = window_of(moment, _SPANS_S[self._span], cells)
+        window = window_of(moment, _SPANS_S[self._span_shown()], cells)
         drawing = Drawing(lines=[])
         for first in range(0, min(len(charts), across * down), across):
             beside = [_one_chart(gpu, chart, moment, window, each) for chart in charts[first : first + across]]
@@ -104,8 +105,14 @@ class GpuView(View):
 
     def action_span(self, direction: int) -> None:
         """Show a longer or shorter time."""
-        self._span = min(max(self._span + direction, 0), len(_SPANS_S) - 1)
+        self._span = min(max(self._span_shown() + direction, 0), len(_SPANS_S) - 1)
         self.redraw()
+
+    def _span_shown(self) -> int:
+        if self._span is not None:
+            return self._span
+        wanted = self.dashboard.settings.history_s
+        return min(range(len(_SPANS_S)), key=lambda place: abs(_SPANS_S[place] - wanted))
 
     def action_neighbour(self, direction: int) -> None:
         """The next GPU, or the one before."""

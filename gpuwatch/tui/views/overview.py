@@ -9,6 +9,7 @@ from gpuwatch.render.gpu_columns import Row
 from gpuwatch.render.header import host_line
 from gpuwatch.render.process_table import process_lines
 from gpuwatch.tui.canvas import Drawing, Hit, with_cursor
+from gpuwatch.tui.drawing.chrome import cost_in_footer
 from gpuwatch.tui.drawing.gpu_rows import (
     Standing,
     dense_cells,
@@ -65,7 +66,9 @@ class Overview(RowsView):
                     lines.append(group_title(group, moment.frame.gpus, stands, width))
                     hits.append(Hit(len(lines) - 1, 0, width, f"app.open_group({group.id!r})"))
                 else:
-                    lines.append([Span("─ ", "rule"), Span("in no group ", "dim"), Span("─" * max(width - 14, 0), "rule")])
+                    lines.append(
+                        [Span("─ ", "rule"), Span("in no group ", "dim"), Span("─" * max(width - 14, 0), "rule")]
+                    )
             line = draw_row(layout, position)
             chosen = row.gpu.uuid == self.chosen_key and row.instance is None and self.has_focus
             hits.append(Hit(len(lines), 0, width, f"choose({row.gpu.uuid!r})", _why_absent(row)))
@@ -75,7 +78,7 @@ class Overview(RowsView):
     def _below(self, drawing: Drawing, moment: Moment, width: int, height: int) -> None:
         """What room is left: the host, then processes, then charts."""
         lines = drawing.lines
-        host = host_line(moment.frame, width)
+        host = host_line(moment.frame, width, own_cost=not cost_in_footer(width))
         if host is not None and len(lines) < height:
             lines.append(host)
         room = height - len(lines)
@@ -104,7 +107,7 @@ class Overview(RowsView):
 
 
 def _no_gpus(moment: Moment, width: int) -> list[Line]:
-    host = host_line(moment.frame, width)
+    host = host_line(moment.frame, width, own_cost=not cost_in_footer(width))
     if moment.frame.trouble is not None:
         told = "  No GPU can be read; the line above says why."
     else:
