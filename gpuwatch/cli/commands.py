@@ -21,6 +21,8 @@ COMMANDS = (
     ),
     Command("runbook", "gpuwatch.cli.runbook", "what a kind of finding means, and what to do about it"),
     Command("notify", "gpuwatch.cli.notify", "who is told of findings; --test sends them a message", bad_usage=3),
+    Command("dashboard", "gpuwatch.cli.dashboard", "the dashboard, which `gpuwatch` alone opens on a terminal"),
+    Command("web", "gpuwatch.cli.web", "serve the dashboard to browsers"),
     Command("agent", "gpuwatch.cli.agent", "serve this node's GPUs over HTTP, for dashboards and scripts"),
     Command("sims", "gpuwatch.cli.sims", "list the simulated machines that --sim takes"),
 )

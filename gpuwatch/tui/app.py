@@ -145,6 +145,8 @@ class GpuwatchApp(App[None]):
         """Nothing on the machine is changed from here."""
         self.crash: BaseException | None = None
         """What ended the dashboard, to be told when the terminal is given back."""
+        self._locked = False
+        """Whoever looks may not change anything here, not even settings."""
         self._means_filters: Sequence[LineFilter] = ()
         self._most_draws_per_s = _MOST_DRAWS_PER_S
         self._unicode = True
@@ -230,9 +232,10 @@ class GpuwatchApp(App[None]):
         file: Path | None = None,
         unicode: bool = True,
         colour: bool = True,
+        locked: bool = False,
     ) -> None:
         """What was configured, and what the terminal can show; before the dashboard runs."""
-        self.settings_file, self._unicode = file, unicode
+        self.settings_file, self._unicode, self._locked = file, unicode, locked
         self.no_color = not colour
         self.own_keys = dict(keys or {})
         if self.own_keys:
@@ -243,7 +246,7 @@ class GpuwatchApp(App[None]):
         """From now on these hold."""
         self.settings = settings
         self.theme = theme_name(settings.theme)
-        self.read_only = settings.read_only
+        self.read_only = settings.read_only or self._locked
         reduced = _by_itself(settings.reduced_motion, unasked=_over_ssh(os.environ))
         self.animation_level = "none" if reduced else "full"
         self._most_draws_per_s = _MOST_DRAWS_REDUCED_PER_S if reduced else _MOST_DRAWS_PER_S
@@ -351,6 +354,9 @@ class GpuwatchApp(App[None]):
 
     def action_save_picture(self) -> None:
         """An SVG in the working directory, and a PNG where rsvg-convert is at hand."""
+        if self.is_web:
+            self.deliver_screenshot(f"gpuwatch-{self.here}.svg")  # to whoever looks, not into this machine's folders
+            return
         from gpuwatch.tui.picture import save_picture
 
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self._wall_clock()))
@@ -385,8 +391,9 @@ class GpuwatchApp(App[None]):
             return
         from gpuwatch.tui.settings_file import SettingNotSavedError, save_settings
 
-        if self.settings_file is None:
-            self.notify("The settings hold until you quit: there is no home folder to save them in.", timeout=6)
+        if self._locked or self.settings_file is None:
+            why = "this browser may only read" if self._locked else "there is no home folder to save them in"
+            self.notify(f"The settings hold until you quit: {why}.", timeout=6)
             return
         try:
             save_settings(self.settings_file, "dashboard", changed)
