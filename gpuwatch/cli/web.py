@@ -11,8 +11,6 @@ from gpuwatch_agent.api.address import Address, parse_address
 from gpuwatch_agent.model.errors import UsageError
 
 _DEFAULT = "127.0.0.1:9490"
-# What a browser's dashboard is started with: the same interpreter, wherever gpuwatch is installed.
-_PROGRAM = "from gpuwatch.cli import main; raise SystemExit(main())"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,4 +65,4 @@ def command_of(options: argparse.Namespace) -> str:
         values: Sequence[str] = value if isinstance(value, list) else [] if value is None else [value]
         for one in values:
             flags += [flag, one]
-    return shlex.join([sys.executable, "-c", _PROGRAM, "dashboard", *flags])
+    return shlex.join([sys.executable, "-m", "gpuwatch", "dashboard", *flags])

@@ -172,6 +172,8 @@ class GpuwatchApp(App[None]):
         self.view.focus()
         self.run_worker(self.feed.run(self._deliver, self.show_now), name="feed", exit_on_error=True)
         self.set_interval(_AGE_EVERY_S, self._show_age)
+        # Back from Ctrl+Z the terminal holds what the shell wrote.
+        self.app_resume_signal.subscribe(self, lambda _: self.action_refresh_all())
 
     @property
     def view(self) -> View:

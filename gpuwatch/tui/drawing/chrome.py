@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
+from gpuwatch.render.facts import RANK
 from gpuwatch.render.header import header_line, own_cost_in_words
 from gpuwatch.render.text import SIGNS, clean, cut, wrap
 from gpuwatch.render.units import index_list, span_of_time
@@ -115,6 +116,13 @@ def _all_well(moment: Moment, width: int) -> Line:
     if silent:
         words = f" GPU {index_list(silent)} does not answer; nothing else was found."
         return fit_line([Span(" "), Span(SIGNS["stale"], "stale"), Span(words, "stale text")], width)
+    noted = [(gpu, facts[0]) for gpu, facts, mark in marked(frame) if facts and mark in {"warning", "critical"}]
+    if noted:
+        gpu, fact = max(noted, key=lambda one: RANK[one[1].severity])
+        others = f" and {len(noted) - 1} other GPU{'s' if len(noted) > 2 else ''}" if len(noted) > 1 else ""
+        words = f" GPU {gpu.index}{others}: {fact.words}. Nothing that lasts was found so far."
+        severity = fact.severity if fact.severity in SIGNS else "info"
+        return fit_line([Span(" "), Span(SIGNS[severity], severity), Span(words, f"{severity} text")], width)
     notes = len(frame.findings)
     told = f" {notes} note{'s' if notes > 1 else ''} (key 6)." if notes else ""
     words = " All is well." if len(frame.gpus) == 1 else f" All {len(frame.gpus)} GPUs are well."
