@@ -1,5 +1,6 @@
 """Serves the dashboard by textual-serve, behind a door: names, origins, a token, and a bound on how many."""
 
+import asyncio
 import hmac
 import logging
 import secrets
@@ -17,6 +18,7 @@ from gpuwatch_agent.model.errors import AddressInUseError
 
 _COOKIE = "gpuwatch"
 _MOST_BROWSERS = 16
+_LONGEST_GOODBYE_S, _REAPED_AFTER_S = 5.0, 0.2
 # Nothing from elsewhere: the page works without the internet, and asks nobody there for its letters.
 _OWN_ONLY = (
     "default-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; img-src 'self' data:; font-src 'self' data:; "
@@ -39,7 +41,7 @@ class DashboardServer(Server):
         """What a browser keeps instead of the token; another one each time this is started."""
         known = frozenset({*(name.lower() for name in names), socket.gethostname().lower()})
         self._names = HostNames(address, known)
-        self._browsers = 0
+        self._browsers: set[asyncio.Task[object]] = set()
 
     def initialize_logging(self) -> None:
         """Only what goes wrong."""
@@ -93,13 +95,23 @@ class DashboardServer(Server):
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """One more dashboard, as long as there are not too many: each reads the machine by itself."""
-        if self._browsers >= _MOST_BROWSERS:
+        if len(self._browsers) >= _MOST_BROWSERS:
             raise web.HTTPServiceUnavailable(text=f"{_MOST_BROWSERS} browsers are served already.\n")
-        self._browsers += 1
-        try:
-            return await super().handle_websocket(request)
-        finally:
-            self._browsers -= 1
+        own = asyncio.current_task()
+        if own is not None:
+            self._browsers.add(own)
+            own.add_done_callback(self._browsers.discard)
+        return await super().handle_websocket(request)
+
+    async def on_shutdown(self, app: web.Application) -> None:
+        """End the browsers' dashboards, and wait until they are gone: nobody stays behind."""
+        del app
+        browsers = set(self._browsers)
+        for browser in browsers:
+            browser.cancel()
+        if browsers:
+            await asyncio.wait(browsers, timeout=_LONGEST_GOODBYE_S)
+            await asyncio.sleep(_REAPED_AFTER_S)
 
 
 def serve(address: Address, token: str | None, command: str, names: Sequence[str]) -> None:

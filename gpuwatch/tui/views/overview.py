@@ -44,7 +44,7 @@ class Overview(RowsView):
         if not rows:
             return Drawing(lines=_no_gpus(moment, width))
         if len(rows) + 1 > height or width < _LEAST_TABLE_WIDTH:
-            return Drawing(lines=dense_cells(rows, width)[:height])
+            return Drawing(lines=_as_far_as_they_fit(dense_cells(rows, width), len(rows), height))
         titled = groups if len(rows) + 1 + len(groups) + 1 <= height and height >= 14 else []
         drawing = self._table(rows, titled, stands, moment, width)
         self._below(drawing, moment, width, height)
@@ -104,6 +104,15 @@ class Overview(RowsView):
     def on_blur(self) -> None:
         """The cursor is not seen."""
         self.redraw()
+
+
+def _as_far_as_they_fit(lines: list[Line], count: int, height: int) -> list[Line]:
+    """No GPU goes missing without a word."""
+    if len(lines) <= height:
+        return lines
+    per_line = -(-count // len(lines))
+    hidden = count - per_line * (height - 1)
+    return [*lines[: height - 1], [Span(f" … and {hidden} more", "dim")]]
 
 
 def _no_gpus(moment: Moment, width: int) -> list[Line]:
