@@ -116,3 +116,19 @@ def _names() -> frozenset[str]:
 
 
 _NAMED = _names()
+
+
+def keys_as_table() -> str:
+    """The table of docs/dashboard.md."""
+    from gpuwatch.tui.dialogs.help import key_words
+
+    lines = ["| where | keys | what they do | id |", "|---|---|---|---|"]
+    told: set[tuple[str, str]] = set()
+    for bound in all_bindings():
+        # Lists of several views share their keys.
+        where = "lists" if bound.id.startswith("rows.") else bound.where
+        if (where, bound.id) not in told:
+            told.add((where, bound.id))
+            keys = " ".join(f"`{key_words(key)}`" for key in bound.keys.split(","))
+            lines.append(f"| {where} | {keys} | {bound.words} | `{bound.id}` |")
+    return "\n".join(lines) + "\n"

@@ -59,6 +59,8 @@ def key_words(keys: str) -> str:
 def _one_key(key: str) -> str:
     *modifiers, name = key.split("+") if key != "+" else [key]
     shown = _KEY_WORDS.get(name, name if len(name) == 1 else name.upper() if name[:1] == "f" else name.capitalize())
+    if modifiers and len(shown) == 1:
+        shown = shown.upper()  # as everybody writes Ctrl+Z; the key itself is without Shift
     return "+".join([*(modifier.capitalize() for modifier in modifiers), shown])
 
 

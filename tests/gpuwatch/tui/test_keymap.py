@@ -1,12 +1,16 @@
 import asyncio
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from support.dashboard_story import story
 
-from gpuwatch.tui.keymap import EVERYWHERE, all_bindings, checked_keys, is_key
+from gpuwatch.tui.keymap import EVERYWHERE, all_bindings, checked_keys, is_key, keys_as_table
 from gpuwatch_agent.config import DashboardSection
 from gpuwatch_agent.model.errors import UsageError
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "dashboard.md"
 
 
 @pytest.mark.parametrize(
@@ -74,4 +78,16 @@ def test_a_key_that_was_bound_anew_works_and_the_old_one_does_not() -> None:
 
     before, after, shown = asyncio.run(scene())
     assert (before, after) == ("overview", "findings")
-    assert "Ctrl+F" in shown or "Ctrl+f" in shown
+    assert "Ctrl+F" in shown
+
+
+@pytest.mark.golden
+def test_the_documented_keys_are_those_there_are() -> None:
+    """The table in docs/dashboard.md is what the bindings say."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    head, begin, rest = text.partition("by `make golden` -->\n")
+    _, end, tail = rest.partition("<!-- end of keys -->")
+    wanted = f"{head}{begin}\n{keys_as_table()}\n{end}{tail}"
+    if os.environ.get("GPUWATCH_REWRITE_GOLDEN"):
+        DOCUMENT.write_text(wanted, encoding="utf-8")
+    assert DOCUMENT.read_text(encoding="utf-8") == wanted

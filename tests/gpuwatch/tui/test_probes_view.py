@@ -95,14 +95,12 @@ def test_only_the_same_kind_on_the_same_gpus_compares() -> None:
 
 def test_figures_have_units() -> None:
     """Each kind of figure in the unit people use for it."""
-    told = {
-        name: value_in_words(ProbeFigure(name=name, value=value))
-        for name, value in (
-            ("allreduce_bus_bandwidth_bytes_per_s", 478e9),
-            ("allreduce_latency_s", 14.2e-6),
-            ("decode_tokens_per_s", 92.13),
-            ("decode_scaling_ratio", 0.71),
-            ("matmul_flops", 7.4e14),
-        )
-    }
-    assert list(told.values()) == ["478 GB/s", "14.2 µs", "92.1 tok/s", "71 % of ideal", "740 TFLOP/s"]
+    figures = [
+        ProbeFigure(name="allreduce_bus_bandwidth_bytes_per_s", value=478e9),
+        ProbeFigure(name="allreduce_latency_s", value=14.2e-6),
+        ProbeFigure(name="decode_tokens_per_s", value=92.13),
+        ProbeFigure(name="decode_scaling_ratio", value=0.71),
+        ProbeFigure(name="matmul_flops", value=7.4e14),
+    ]
+    told = [value_in_words(figure) for figure in figures]
+    assert told == ["478 GB/s", "14.2 µs", "92.1 tok/s", "71 % of ideal", "740 TFLOP/s"]
