@@ -16,6 +16,8 @@ from gpuwatch_agent.model.finding import Finding
 # From here on the header has room for the pace, and the footer for what gpuwatch itself costs.
 _LEAST_WIDTH_FOR_PACE = 100
 _LEAST_WIDTH_FOR_COST, _LEAST_WIDTH_FOR_LONG_COST = 118, 160
+# Words on the tabs are worth less than the way to the help and out.
+_HELP_AND_QUIT = len("? help  q quit  ")
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -139,7 +141,7 @@ def draw_footer(tabs: Sequence[tuple[str, str, str]], here: str, moment: Moment 
     counts = _counts(moment)
     for form in range(4):
         line, hits = _tabs(tabs, here, form, counts)
-        if line_cells(line) <= width:
+        if line_cells(line) + (_HELP_AND_QUIT if form < 2 else 0) <= width:
             break
     cost = _cost(moment, width)
     keys: list[tuple[str, str, str]] = [
