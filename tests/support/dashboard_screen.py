@@ -4,13 +4,12 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from support.dashboard_story import story
-
 from gpuwatch.render.ansi import Line
 from gpuwatch.render.text import cells_of
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.drawing.chrome import draw_header, draw_headline
 from gpuwatch.tui.moment import Moment
+from support.dashboard_story import story
 
 SIZES = ((60, 15), (80, 24), (120, 40), (200, 60))
 

@@ -2,13 +2,12 @@
 
 import asyncio
 
-from support.dashboard_story import story
-
 from gpuwatch.render.ansi import Span
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.canvas import changed_regions, to_strip, with_cursor
 from gpuwatch.tui.palette import PALETTES
 from gpuwatch.tui.views.overview import Overview
+from support.dashboard_story import story
 
 
 def test_the_same_picture_paints_nothing() -> None:

@@ -1,13 +1,13 @@
 import asyncio
 
 from msgspec import structs
-from support.dashboard_story import story
 
 from gpuwatch.render.ansi import Line, line_cells
 from gpuwatch.render.header import host_line
 from gpuwatch.tui.drawing.chrome import cost_in_footer, draw_footer, draw_header, draw_headline
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.views.registry import VIEWS
+from support.dashboard_story import story
 
 _TABS = [(view.name_of, view.title, view.short) for view in VIEWS]
 _WIDTHS = (20, 40, 60, 80, 100, 118, 120, 160, 200, 300)

@@ -1,9 +1,8 @@
 import asyncio
 
-from support.dashboard_story import story
-
 from gpuwatch.tui.palette_commands import commands
 from gpuwatch.tui.views.registry import VIEWS
+from support.dashboard_story import story
 
 
 def test_every_view_gpu_group_and_theme_is_offered() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+
 from support.dashboard_screen import SCENES, Scene, golden_text
 
 _PICTURES = [

@@ -4,11 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.dashboard_story import story
 
 from gpuwatch.tui.keymap import EVERYWHERE, all_bindings, checked_keys, is_key, keys_as_table
 from gpuwatch_agent.config import DashboardSection
 from gpuwatch_agent.model.errors import UsageError
+from support.dashboard_story import story
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "dashboard.md"
 

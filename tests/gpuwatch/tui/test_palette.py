@@ -3,11 +3,11 @@ import asyncio
 import pytest
 from rich.color import Color, ColorSystem
 from rich.style import Style
-from support.dashboard_story import story
 
 from gpuwatch.tui.canvas import Canvas
 from gpuwatch.tui.filters import plain_letters
 from gpuwatch.tui.palette import PALETTES, Palette, style_of, use_few_colours
+from support.dashboard_story import story
 
 _ENOUGH_FOR_TEXT, _ENOUGH_FOR_SHAPES = 4.5, 3.0  # WCAG 2 AA
 _SHAPES = {"bar", "chart", "limit"}
@@ -59,7 +59,8 @@ def test_sixteen_colours_hide_nothing(palette: Palette) -> None:
     try:
         for role in palette.styles:
             style = style_of(palette.name, role)
-            assert style.color is not None and style.bgcolor is not None
+            assert style.color is not None
+            assert style.bgcolor is not None
             front, back = (colour.downgrade(ColorSystem.STANDARD).number for colour in (style.color, style.bgcolor))
             assert front != back, role
         assert style_of(palette.name, "dim", under_cursor=True).reverse

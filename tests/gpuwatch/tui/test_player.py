@@ -1,10 +1,9 @@
 """Going back in time and to now again."""
 
-from support.dashboard_story import NOON, story
-
 from gpuwatch.tui.player import Player
 from gpuwatch.tui.tape import Tape
 from gpuwatch_agent.model.frame import Frame
+from support.dashboard_story import NOON, story
 
 
 def _player(seconds: int = 40) -> Player:

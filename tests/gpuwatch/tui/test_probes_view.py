@@ -2,12 +2,12 @@ import asyncio
 from collections.abc import Sequence
 
 from msgspec import structs
-from support.dashboard_story import NOON, story
 
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.drawing.probe_lines import outcome_before, question_lines, value_in_words
 from gpuwatch.tui.feeds.recorded import RecordedFeed
 from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
+from support.dashboard_story import NOON, story
 
 
 def allreduce(name: str, ended_s_ago: float, bandwidth: float, *, passed: bool, gpus: int = 8) -> ProbeOutcome:

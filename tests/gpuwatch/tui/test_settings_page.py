@@ -2,12 +2,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support.dashboard_story import story
 
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.canvas import Canvas
 from gpuwatch.tui.dialogs.settings import SettingsPage, choices
 from gpuwatch_agent.config import DashboardSection
+from support.dashboard_story import story
 
 
 def app_with(file: Path | None, settings: DashboardSection | None = None) -> GpuwatchApp:

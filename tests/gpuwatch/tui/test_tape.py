@@ -1,9 +1,9 @@
 """An hour of frames, as they were."""
 
 from msgspec import structs
-from support.dashboard_story import NOON, story
 
 from gpuwatch.tui.tape import Tape
+from support.dashboard_story import NOON, story
 
 
 def test_frames_come_back_as_they_were() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from support.dashboard_terminal import DashboardTerminal
 
 _DASHBOARD = ["-m", "gpuwatch", "--sim", "dgx-h100-8+hot@5"]
