@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from gpuwatch.tui.app import GpuwatchApp
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """None but those of every command."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `dashboard`."""
+    parser.add_argument("--hosts", metavar="FILE", help="several agents: a file that names them, one a line")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ _DEFAULT = "127.0.0.1:9490"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `web`."""
     parser.add_argument("--listen", metavar="HOST:PORT", default=_DEFAULT, help=f"where to listen ({_DEFAULT})")
+    parser.add_argument("--hosts", metavar="FILE", help="several agents: a file that names them, one a line")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,6 +60,7 @@ def command_of(options: argparse.Namespace) -> str:
     for flag, value in (
         ("--sim", options.sim),
         ("--connect", options.connect),
+        ("--hosts", options.hosts),
         ("--token-file", options.token_file),
         ("--config", options.config),
     ):

@@ -164,8 +164,6 @@ class GpuwatchApp(App[None]):
         self.settings = DashboardSection()
         self.settings_file: Path | None = None
         """Where settings are saved; None where there is no home to save them in."""
-        self.read_only = False
-        """Nothing on the machine is changed from here."""
         self.crash: BaseException | None = None
         """What ended the dashboard, to be told when the terminal is given back."""
         self._locked = False

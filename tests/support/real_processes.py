@@ -52,6 +52,6 @@ def frame_with(processes: Sequence[Sequence[Process]], taken_at: float) -> Frame
     return Frame(node="node07", taken_at=taken_at, simulated=False, gpus=gpus)
 
 
-def local_app(frame: Frame, **options: bool) -> GpuwatchApp:
+def local_app(frame: Frame, *, read_only: bool = False) -> GpuwatchApp:
     """A dashboard that takes the frame for this machine's present."""
-    return GpuwatchApp(RecordedFeed([frame], kind="embedded"), wall_clock=lambda: frame.taken_at, **options)
+    return GpuwatchApp(RecordedFeed([frame], kind="embedded"), wall_clock=lambda: frame.taken_at, read_only=read_only)

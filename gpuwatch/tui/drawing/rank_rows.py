@@ -37,7 +37,7 @@ def group_head(group: Group, moment: Moment, width: int) -> Line:
     right = " ".join(["", watts(power) if power else "", f"· {gigabytes_per_s(sent)} GB/s NVLink" if sent else "", "─"])
     room = max(width - len(right), 10)
     known_from = f" · known from {clean(group.source)}" if group.source else ""
-    if known_from and line_cells(left) + len(known_from) + 4 <= room:
+    if known_from and line_cells(left) + line_cells([Span(known_from)]) + 4 <= room:
         left.append(Span(known_from, "dim"))
     left.append(Span(" "))
     left = fit_line(left, room)

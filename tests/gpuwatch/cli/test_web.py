@@ -51,7 +51,9 @@ def test_a_missing_extra_is_one_sentence_with_its_command(
 
 def test_the_global_flags_go_on_to_each_dashboard() -> None:
     """What was said to `web` holds in the browser; words with spaces stay whole."""
-    options = argparse.Namespace(sim="dgx-h100-8", connect=["a", "b"], token_file="my token", config=None)
+    options = argparse.Namespace(
+        sim="dgx-h100-8", connect=["a", "b"], hosts="my hosts", token_file="my token", config=None
+    )
     command = shlex.split(command_of(options))
     assert command[1:4] == ["-m", "gpuwatch", "dashboard"]
     assert command[4:] == ["--sim", "dgx-h100-8", "--connect", "a", "--connect", "b", "--token-file", "my token"]
