@@ -56,7 +56,18 @@ def test_the_global_flags_go_on_to_each_dashboard() -> None:
     )
     command = shlex.split(command_of(options))
     assert command[1:4] == ["-m", "gpuwatch", "dashboard"]
-    assert command[4:] == ["--sim", "dgx-h100-8", "--connect", "a", "--connect", "b", "--token-file", "my token"]
+    assert command[4:] == [
+        "--sim",
+        "dgx-h100-8",
+        "--connect",
+        "a",
+        "--connect",
+        "b",
+        "--hosts",
+        "my hosts",
+        "--token-file",
+        "my token",
+    ]
 
 
 def test_foreign_names_and_pages_are_not_answered() -> None:
