@@ -64,6 +64,7 @@ async def opened(scene: Scene, app: GpuwatchApp, pilot: Pilot[None]) -> None:
     await pilot.pause()
     app.show_now()
     await app.action_show_view(scene.view)
+    await settled(app, pilot)  # a key does nothing to a view that has not drawn anything yet
     for key in scene.keys:
         await pilot.press(key)
     await settled(app, pilot)
