@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from gpuwatch_agent.detectors.frozen import without_frozen
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.gpu import Gpu
 
 BUSY_PCT = 50.0
-# The upper part of what it did while busy: a fault only ever pulls down.
-_QUANTILE = 0.75
+# The upper part of what they did while busy, but for the top: a fault only ever pulls down, and peaks are not usual.
+_BAND = (0.6, 0.9)
 _LEAVE_OUT_S = 60
 _LEAST_BUSY_S = 45
 # Of those so many with a value: readings drop out now and then.
 _LEAST_VALUES = 30
+# A clock may well stand still for an hour.
+_NEVER_STILL = frozenset({"power_w"})
 _METRICS: tuple[str, ...] = (
     "power_w",
     "sm_clock_mhz",
@@ -58,7 +61,7 @@ def busy_baselines(
         places = [place for place in places if not any(since >= newest - place >= until for since, until in left_out)]
     if len(places) < _LEAST_BUSY_S:
         return {}
-    found = [_quantiles({uuid: history.recent(uuid, name, seconds) for uuid in known}, places) for name in _METRICS]
+    found = [_usual(_columns(history, known, name, seconds), places) for name in _METRICS]
     return {
         uuid: BusyBaseline(
             busy_s=len(places),
@@ -94,8 +97,19 @@ def _all_busy(row: Sequence[float]) -> bool:
     return 2 * len(present) >= len(row) and bool(present) and min(present) >= BUSY_PCT
 
 
-def _quantiles(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dict[str, float]:
-    """Each GPU's upper value over the seconds in which all have one; who has hardly any does not count."""
+def _columns(history: History, uuids: Sequence[str], name: str, seconds: float) -> dict[str, Sequence[float]]:
+    columns = [history.recent(uuid, name, seconds) for uuid in uuids]
+    if name in _NEVER_STILL and len({len(column) for column in columns}) == 1:
+        columns = without_frozen(columns)
+    return dict(zip(uuids, columns, strict=True))
+
+
+def _usual(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dict[str, float]:
+    """Each GPU's mean over the seconds in which the group as a whole was at its usual level.
+
+    A quantile of each rank by itself would come from another second for each: where the load has two levels, and
+    sensors that look at other instants, equal ranks would seem to differ by the step between them.
+    """
     chosen = {uuid: [column[place] for place in places] for uuid, column in columns.items() if column}
     full = {uuid: values for uuid, values in chosen.items() if 2 * _count(values) >= len(places)}
     if not full:
@@ -103,8 +117,9 @@ def _quantiles(columns: Mapping[str, Sequence[float]], places: Sequence[int]) ->
     rows = [row for row in zip(*full.values(), strict=True) if (total := sum(row)) == total]
     if len(rows) < _LEAST_VALUES:
         return {}
-    at = min(len(rows) - 1, int(_QUANTILE * len(rows)))
-    return {uuid: sorted(values)[at] for uuid, values in zip(full, zip(*rows, strict=True), strict=True)}
+    rows.sort(key=sum)
+    band = rows[int(_BAND[0] * len(rows)) : int(_BAND[1] * len(rows))]
+    return {uuid: sum(values) / len(band) for uuid, values in zip(full, zip(*band, strict=True), strict=True)}
 
 
 def _count(values: Sequence[float]) -> int:

@@ -125,6 +125,7 @@ class Engine:
 
     def _window(self, frame: Frame, now: float) -> Window:
         self._refresh_baselines(frame, now)
+        said = {of: case.suspicion for of, case in self._cases.items() if case.raised_at is not None}
         return Window(
             frame,
             self._history,
@@ -133,7 +134,8 @@ class Engine:
             declared_groups=self._declared,
             tallies=self._tallies.take(frame, now),
             topology=lambda: self._wiring(now),
-            said={of: case.suspicion.severity for of, case in self._cases.items() if case.raised_at is not None},
+            said={of: suspicion.severity for of, suspicion in said.items()},
+            named={of: frozenset(suspicion.gpus) for of, suspicion in said.items()},
         )
 
     def _wiring(self, now: float) -> Topology | None:

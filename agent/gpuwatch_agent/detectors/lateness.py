@@ -14,8 +14,8 @@ _LEAST_ACTIVITY_PCT = 9.0
 _POWER_TOLERANCE = 0.085
 _POWER_TOLERANCE_OF_TWO = 0.115
 # Silicon and its sensor read so much apart at equal work; of two nobody knows which one is the odd one.
-_BOARDS_DIFFER = 1.10
-_TWO_BOARDS_DIFFER = 1.13
+_BOARDS_DIFFER = 1.12
+_TWO_BOARDS_DIFFER = 1.15
 # Against its own past a board is compared with itself, so less will do.
 _PAST_TOLERANCE = 0.035
 # Two boards show no scatter of siblings to hold a difference against.
@@ -36,6 +36,8 @@ _BY_CLOCK = 0.9
 _COMPUTED = 0.88
 _UTILIZATION_TOLERANCE_PCT = 10.0
 _SPINNING_PCT = 90.0
+# A GPU without work draws at least so much less than one that spins: 26 W to 35 W on the boards where they are closest.
+_IDLE_SAVES = 0.25
 # Where light work draws less than spinning does, the late rank's power falls while the others' rises.
 _FELL_ALONE = 0.09
 _BYTES_FELL = 0.85
@@ -89,7 +91,8 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
     own = sorted(rank.utilization_pct for rank in group.ranks if not rank.strangers)
     usual = own[len(own) // 2] if own else 0.0
     least = usual - _UTILIZATION_TOLERANCE_PCT
-    if usual < _SPINNING_PCT or min(rank.utilization_pct for rank in group.ranks) > least:
+    idle = [rank for rank in group.ranks if rank.utilization_pct <= least]
+    if usual < _SPINNING_PCT or not idle or any(_draws_as_if_busy(group, rank, usual) for rank in idle):
         return None
     verdicts = []
     for rank in group.ranks:
@@ -106,6 +109,19 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
     return verdicts
 
 
+def _draws_as_if_busy(group: Working, rank: Rank, usual: float) -> bool:
+    """Whether its power denies what its utilisation says: a sensor that stands still, and no host that is slow.
+
+    Who is out of work for a part of the time does the same work as its siblings in the rest, and saves what they spin.
+    """
+    if not group.alike:
+        return False
+    others = [one.power_w for one in group.ranks if one is not rank]
+    most = _BOARDS_DIFFER if len(others) > 1 else _TWO_BOARDS_DIFFER
+    idle = 1.0 - rank.utilization_pct / usual
+    return rank.power_w > most * (1.0 - _IDLE_SAVES * idle) * lower_median(others)
+
+
 def _by_work(group: Working, leniency: float) -> list[Lateness]:
     """Who computes while the others wait: today against its siblings, and where there is a past, against that."""
     usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
@@ -119,7 +135,7 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
     verdicts = []
     for place, rank in enumerate(group.ranks):
         wait, lag = among[place] if among is not None else (0.0, 0.0)
-        if wait and not group.by_activity and not _beyond_silicon(group, place):
+        if wait and not group.by_activity and not _beyond_silicon(group, place, leniency):
             wait = 0.0
         if against_past is not None:
             before, lag_before = against_past[place]
@@ -156,11 +172,11 @@ def _fallen(rank: Rank, loss: float) -> Lateness:
     return Lateness(rank=rank, loss=loss, lag=loss, sign="fallen", estimated_from=source)
 
 
-def _beyond_silicon(group: Working, place: int) -> bool:
+def _beyond_silicon(group: Working, place: int, leniency: float) -> bool:
     """Whether it draws more than boards of one model differ by: against siblings alone power says no finer thing."""
     draws = [rank.power_w for rank in group.ranks]
-    least = _BOARDS_DIFFER if len(draws) > 2 else _TWO_BOARDS_DIFFER
-    return draws[place] >= least * lower_median(draws[:place] + draws[place + 1 :])
+    differ = (_BOARDS_DIFFER if len(draws) > 2 else _TWO_BOARDS_DIFFER) - 1.0
+    return draws[place] >= (1.0 + leniency * differ) * lower_median(draws[:place] + draws[place + 1 :])
 
 
 def _comparable(group: Working) -> bool:

@@ -13,6 +13,7 @@ from operator import itemgetter
 from msgspec import Struct
 
 from gpuwatch_agent.detectors.foreign import computing_strangers
+from gpuwatch_agent.detectors.frozen import without_frozen
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.process import Process
@@ -22,8 +23,6 @@ WINDOW_S = 20.0
 _LEAST_SECONDS = 6
 _LEAST_SHARE = 0.4
 AT_WORK_PCT = 50.0
-# A sensor that shows the very same milliwatts for so long while its siblings' move has stopped reading.
-_FROZEN_S = 8
 # Ranks whose processes are younger still load, compile and warm up, each at its own pace.
 SETTLED_AFTER_S = 60.0
 _LOADING_SHARE = 0.02
@@ -110,7 +109,7 @@ def _working(window: Window, group: Group) -> Working | None:
     shares = [view.values("sm_activity_pct", WINDOW_S) for view in views]
     activity = _means(taken, shares)
     draws = [view.values("power_w", WINDOW_S) for view in views]
-    power = _means(taken, draws if activity is not None else _without_frozen(draws))
+    power = _means(taken, draws if activity is not None else without_frozen(draws))
     if power is None:
         return None
     alike = len({view.gpu.name for view in views}) == 1
@@ -212,31 +211,6 @@ def _inner(places: list[int]) -> list[int]:
     # What was before the window is unknown, and as good as the rest where it begins at work.
     inner = [places[0], *inner] if places[0] == 0 else inner
     return inner if len(inner) >= _LEAST_SECONDS else places
-
-
-def _without_frozen(draws: Sequence[Sequence[float]]) -> list[Sequence[float]]:
-    """Stretches in which one sensor stands still while others move become gaps; where all stand still it is the load."""
-    frozen = [_frozen_places(column) for column in draws]
-    if all(frozen) or not any(frozen):
-        return list(draws)
-    return [
-        [nan if place in still else value for place, value in enumerate(column)] if still else column
-        for column, still in zip(draws, frozen, strict=True)
-    ]
-
-
-def _frozen_places(values: Sequence[float]) -> frozenset[int]:
-    if len(set(values)) > len(values) - _FROZEN_S + 1:
-        return frozenset()
-    found: set[int] = set()
-    run: list[int] = []
-    for place, value in enumerate(values):
-        if value != value:  # noqa: PLR0124  # NaN: a gap does not end a run
-            continue
-        run = [*run, place] if run and values[run[-1]] == value else [place]
-        if len(run) >= _FROZEN_S:
-            found.update(run)
-    return frozenset(found)
 
 
 def _present(values: Sequence[float]) -> list[float]:
