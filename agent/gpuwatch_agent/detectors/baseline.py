@@ -18,8 +18,11 @@ BUSY_PCT = 50.0
 _BAND = (0.6, 0.9)
 _LEAVE_OUT_S = 60
 _LEAST_BUSY_S = 45
+# So much of a first yardstick must do, until there is more: without one a small delay is not seen at all.
+_FIRST_LEAVE_OUT_S = 25
+_FIRST_BUSY_S = 30
 # Of those so many with a value: readings drop out now and then.
-_LEAST_VALUES = 30
+_LEAST_VALUES = 20
 # A clock may well stand still for an hour.
 _NEVER_STILL = frozenset({"power_w"})
 _METRICS: tuple[str, ...] = (
@@ -46,20 +49,26 @@ class BusyBaseline(Struct, frozen=True, kw_only=True):
 
 
 def busy_baselines(
-    history: History, uuids: Sequence[str], seconds: float = 3600, left_out: Sequence[tuple[float, float]] = ()
+    history: History,
+    uuids: Sequence[str],
+    seconds: float = 3600,
+    left_out: Sequence[tuple[float, float]] = (),
+    *,
+    first: bool = False,
 ) -> dict[str, BusyBaseline]:
     """The yardsticks of GPUs that work together, from the same seconds of the last hour; none where they hardly worked.
 
     Yardsticks from different seconds would make a change of load look like a change of one rank. `left_out` are stretches
-    of trouble, from so many seconds ago to so many.
+    of trouble, from so many seconds ago to so many; a `first` yardstick makes do with less.
     """
+    newest_left_out, least = (_FIRST_LEAVE_OUT_S, _FIRST_BUSY_S) if first else (_LEAVE_OUT_S, _LEAST_BUSY_S)
     loads = {uuid: history.recent(uuid, "utilization_pct", seconds) for uuid in uuids}
-    known = [uuid for uuid in uuids if len(loads[uuid]) > _LEAVE_OUT_S]
-    places = _busy_places([loads[uuid] for uuid in known])
+    known = [uuid for uuid in uuids if len(loads[uuid]) > newest_left_out]
+    places = _busy_places([loads[uuid][:-newest_left_out] for uuid in known])
     if left_out and known:
         newest = len(loads[known[0]]) - 1
         places = [place for place in places if not any(since >= newest - place >= until for since, until in left_out)]
-    if len(places) < _LEAST_BUSY_S:
+    if len(places) < least:
         return {}
     found = [_usual(_columns(history, known, name, seconds), places) for name in _METRICS]
     return {
@@ -83,8 +92,8 @@ def job_age_s(gpu: Gpu, wall: float) -> float:
 
 
 def _busy_places(loads: Sequence[Sequence[float]]) -> list[int]:
-    """The seconds, but for the newest, in which all that were read were busy."""
-    rows = zip(*(load[:-_LEAVE_OUT_S] for load in loads), strict=True)
+    """The seconds in which all that were read were busy."""
+    rows = zip(*loads, strict=True)
     return [place for place, row in enumerate(rows) if _all_busy(row)]
 
 

@@ -170,7 +170,9 @@ class Engine:
         for together in _working_together(frame, self._declared):
             if any(gpu.uuid in wanted for gpu in together):
                 lasting = min(_YARDSTICK_S, *(job_age_s(gpu, frame.taken_at) for gpu in together))
-                found |= busy_baselines(self._history, [gpu.uuid for gpu in together], lasting, left_out)
+                uuids = [gpu.uuid for gpu in together]
+                usual = busy_baselines(self._history, uuids, lasting, left_out)
+                found |= usual or busy_baselines(self._history, uuids, lasting, left_out, first=True)
         self._baselines = found
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:

@@ -36,6 +36,9 @@ _BY_CLOCK = 0.9
 _COMPUTED = 0.88
 _UTILIZATION_TOLERANCE_PCT = 10.0
 _SPINNING_PCT = 90.0
+# With requests for a part of the time, who runs out of work must be idle for clearly more of it than ranks that agree.
+_HALF_EMPTY = 0.75
+_ALIKE = 0.05
 # A GPU without work draws at least so much less than one that spins: 26 W to 35 W on the boards where they are closest.
 _IDLE_SAVES = 0.25
 # Where light work draws less than spinning does, the late rank's power falls while the others' rises.
@@ -86,13 +89,15 @@ def _loss(one: Lateness) -> tuple[float, float]:
 
 
 def _by_utilization(group: Working) -> list[Lateness] | None:
-    """A slow host: the late rank's GPU runs out of work while the others spin at 100 %."""
+    """A slow host: the late rank's GPU runs out of work while the others spin, at 100 % or as long as there are requests."""
     # A stranger keeps its GPU busy while the rank there waits: what it reads says nothing of who spins.
     own = sorted(rank.utilization_pct for rank in group.ranks if not rank.strangers)
     usual = own[len(own) // 2] if own else 0.0
-    least = usual - _UTILIZATION_TOLERANCE_PCT
+    least = usual - _UTILIZATION_TOLERANCE_PCT if usual >= _SPINNING_PCT else _HALF_EMPTY * usual
     idle = [rank for rank in group.ranks if rank.utilization_pct <= least]
-    if usual < _SPINNING_PCT or not idle or any(_draws_as_if_busy(group, rank, usual) for rank in idle):
+    if not idle or any(_draws_as_if_busy(group, rank, usual) for rank in idle):
+        return None
+    if usual < _SPINNING_PCT and not _alike_but(idle, group, usual):
         return None
     verdicts = []
     for rank in group.ranks:
@@ -107,6 +112,12 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
             )
         )
     return verdicts
+
+
+def _alike_but(idle: list[Rank], group: Working, usual: float) -> bool:
+    """Whether the others, of which there are several, are busy for the same part of the time: they wait for one another."""
+    others = [rank.utilization_pct for rank in group.ranks if rank not in idle]
+    return len(idle) == 1 and len(others) > 1 and max(others) - min(others) <= _ALIKE * usual
 
 
 def _draws_as_if_busy(group: Working, rank: Rank, usual: float) -> bool:
