@@ -6,6 +6,7 @@ that a fault does not become its own yardstick.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -15,7 +16,9 @@ from gpuwatch_agent.model.gpu import Gpu
 
 BUSY_PCT = 50.0
 # The upper part of what they did while busy, but for the top: a fault only ever pulls down, and peaks are not usual.
-_BAND = (0.6, 0.9)
+_BAND = (0.5, 0.9)
+# So many seconds on either side say how high the load was.
+_ABOUT = 4
 _LEAVE_OUT_S = 60
 _LEAST_BUSY_S = 45
 # So much of a first yardstick must do, until there is more: without one a small delay is not seen at all.
@@ -32,6 +35,7 @@ _METRICS: tuple[str, ...] = (
     "sm_activity_pct",
     "dram_activity_pct",
     "pcie.tx_bytes_per_s",
+    "temperature_c",
 )
 
 
@@ -46,6 +50,7 @@ class BusyBaseline(Struct, frozen=True, kw_only=True):
     pcie_bytes_per_s: float | None = None
     sm_activity_pct: float | None = None
     dram_activity_pct: float | None = None
+    temperature_c: float | None = None
 
 
 def busy_baselines(
@@ -80,6 +85,7 @@ def busy_baselines(
             sm_activity_pct=found[3].get(uuid),
             dram_activity_pct=found[4].get(uuid),
             pcie_bytes_per_s=found[5].get(uuid),
+            temperature_c=found[6].get(uuid),
         )
         for uuid in known
     }
@@ -126,9 +132,17 @@ def _usual(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dic
     rows = [row for row in zip(*full.values(), strict=True) if (total := sum(row)) == total]
     if len(rows) < _LEAST_VALUES:
         return {}
-    rows.sort(key=sum)
-    band = rows[int(_BAND[0] * len(rows)) : int(_BAND[1] * len(rows))]
+    levels = _smoothed([sum(row) for row in rows])
+    order = sorted(range(len(rows)), key=levels.__getitem__)
+    band = [rows[place] for place in order[int(_BAND[0] * len(rows)) : int(_BAND[1] * len(rows))]]
     return {uuid: sum(values) / len(band) for uuid, values in zip(full, zip(*band, strict=True), strict=True)}
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """The mean about each place: who looks a moment later at a burst than its siblings must not be left out of it."""
+    sums = [0.0, *accumulate(values)]
+    ends = [(max(0, place - _ABOUT), min(len(values), place + _ABOUT + 1)) for place in range(len(values))]
+    return [(sums[end] - sums[start]) / (end - start) for start, end in ends]
 
 
 def _count(values: Sequence[float]) -> int:

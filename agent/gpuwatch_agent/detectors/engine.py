@@ -11,6 +11,7 @@ from gpuwatch_agent.config import Config
 from gpuwatch_agent.detectors.base import Detector, DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baselines, job_age_s
 from gpuwatch_agent.detectors.groups import groups_of
+from gpuwatch_agent.detectors.lockstep import WINDOW_S
 from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.detectors.scores import imbalance_scores
 from gpuwatch_agent.detectors.tallies import Tallies
@@ -231,7 +232,8 @@ class Engine:
         elif (self._judged_at or 0.0) - case.last_at >= settings.clear_after_s:
             del self._cases[of]
             if _limps(of[0], case):
-                self._limped.append((case.first_at, self._judged_at or case.last_at))
+                # The first suspicion came from seconds that were bad already.
+                self._limped.append((case.first_at - WINDOW_S, self._judged_at or case.last_at))
             self._tell("cleared", of[0], case, window.wall)
 
     def _forget_suspicions(self) -> None:

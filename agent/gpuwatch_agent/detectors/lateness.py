@@ -138,7 +138,8 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
     usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
     noise = [rank.noise for rank in group.ranks]
     tolerance = _PAST_TOLERANCE if group.by_activity or len(usual) > 2 else _PAST_TOLERANCE_OF_TWO
-    against_past = _waits(usual, leniency * tolerance, leniency, noise) if len(usual) == len(group.ranks) else None
+    tolerance_before = leniency * tolerance
+    against_past = _waits(usual, tolerance_before, leniency, noise) if len(usual) == len(group.ranks) else None
     among = None
     if _comparable(group):
         tolerance = _tolerance(group) * (leniency if against_past is None else _KNOWN_TO_DIFFER)
@@ -150,6 +151,7 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
             wait = 0.0
         if against_past is not None:
             before, lag_before = against_past[place]
+            before = before if before > rank.leaked + tolerance_before else 0.0
             # Right after a long fault the past is no yardstick: what it says must show among siblings too.
             if among is None or lag >= 0.35 * before:
                 wait = max(wait, before)

@@ -33,6 +33,10 @@ _YOUNG_S = 900.0
 _WAITING_POWER = 0.38
 # Power falls somewhat faster than the clock; a low exponent claims less than the truth.
 _POWER_BY_CLOCK = 1.1
+# Leakage grows with the chip's temperature: some tenths of a percent of all power a degree.
+_LEAKS_PER_C = 0.003
+# So much a late rank gets warmer and its siblings colder by the delay itself.
+_WARMS_ALONE_C = 8.0
 # Waiting in NCCL keeps some SMs occupied: percent of them at full utilisation.
 _WAITING_SM_PCT = 12.0
 # Under this a fabric carries nothing but heartbeats.
@@ -52,6 +56,8 @@ class Rank(Struct, kw_only=True):
     """The same against its own past; `None` where one of the group has no past yet."""
     noise: float = 0.0
     """How far `work` may be off for the noise of the sensors alone, as a share of it: one standard error."""
+    leaked: float = 0.0
+    """What share of `work` may be nothing but leakage: a board that is warmer than before, unlike its siblings."""
     clock_ratio: float | None = None
     """Its SM clock against its siblings', and where there is a past, against its own."""
     strangers: list[Process] = []
@@ -307,6 +313,23 @@ def _weigh_power(ranks: Sequence[Rank], *, alike: bool) -> None:
             before = _effort(before_w - waiting_w, baseline.sm_clock_mhz, rank.sm_clock_mhz)
             usual.append((rank.power_w - waiting_w) / before)
     _note_usual(ranks, usual)
+    _note_leakage(ranks)
+
+
+def _note_leakage(ranks: Sequence[Rank]) -> None:
+    warmer = [_warmer_c(rank.view) for rank in ranks]
+    known = [degrees for degrees in warmer if degrees is not None]
+    if len(known) < len(ranks):
+        return
+    for place, rank in enumerate(ranks):
+        alone_c = known[place] - lower_median(known[:place] + known[place + 1 :])
+        rank.leaked = _LEAKS_PER_C * max(0.0, alone_c - _WARMS_ALONE_C) * rank.power_w / max(1.0, rank.work)
+
+
+def _warmer_c(view: GpuView) -> float | None:
+    now, baseline = view.mean("temperature_c", WINDOW_S), view.baseline
+    before = baseline.temperature_c if baseline is not None else None
+    return now - before if now is not None and before is not None else None
 
 
 def _effort(moving_w: float, clock_mhz: float | None, common_mhz: float | None) -> float:
