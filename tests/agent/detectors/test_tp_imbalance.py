@@ -114,7 +114,11 @@ def test_a_slow_host_is_found_below_full_load() -> None:
     """Requests come for three quarters of the time; who is idle for most of it, unlike all others, feeds its GPU too slowly."""
 
     def change(gpu: Gpu, second: int) -> Gpu:
-        own = {"utilization_pct": 33.0, "power_w": 330.0} if gpu.index == 1 else {"utilization_pct": 77.0, "power_w": 390.0}
+        own = (
+            {"utilization_pct": 33.0, "power_w": 330.0}
+            if gpu.index == 1
+            else {"utilization_pct": 77.0, "power_w": 390.0}
+        )
         return structs.replace(with_bytes(gpu, 0.5), **own)
 
     told = story(ranks(5, activity=False))
