@@ -7,6 +7,7 @@ that a fault does not become its own yardstick.
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from statistics import median
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ from gpuwatch_agent.model.gpu import Gpu
 BUSY_PCT = 50.0
 # The upper part of what they did while busy, but for the top: a fault only ever pulls down, and peaks are not usual.
 _BAND = (0.5, 0.9)
+# More seconds than this tell nothing more.
+_ENOUGH = 200
 # So many seconds on either side say how high the load was.
 _ABOUT = 4
 _LEAVE_OUT_S = 60
@@ -120,7 +123,7 @@ def _columns(history: History, uuids: Sequence[str], name: str, seconds: float) 
 
 
 def _usual(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dict[str, float]:
-    """Each GPU's mean over the seconds in which the group as a whole was at its usual level.
+    """Each GPU's share of what the group as a whole was at when it was at its usual level.
 
     A quantile of each rank by itself would come from another second for each: where the load has two levels, and
     sensors that look at other instants, equal ranks would seem to differ by the step between them.
@@ -134,8 +137,14 @@ def _usual(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dic
         return {}
     levels = _smoothed([sum(row) for row in rows])
     order = sorted(range(len(rows)), key=levels.__getitem__)
-    band = [rows[place] for place in order[int(_BAND[0] * len(rows)) : int(_BAND[1] * len(rows))]]
-    return {uuid: sum(values) / len(band) for uuid, values in zip(full, zip(*band, strict=True), strict=True)}
+    chosen_places = order[int(_BAND[0] * len(rows)) : int(_BAND[1] * len(rows))]
+    band = [rows[place] for place in chosen_places[:: max(1, len(chosen_places) // _ENOUGH)]]
+    level = sum(map(sum, band)) / len(band)
+    # The middle of the shares: seconds in which a burst has reached one sensor and not another are few, and far off.
+    shares = zip(
+        *([value / total if (total := sum(row)) else 1.0 / len(row) for value in row] for row in band), strict=True
+    )
+    return {uuid: level * median(values) for uuid, values in zip(full, shares, strict=True)}
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:

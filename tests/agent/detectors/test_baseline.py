@@ -110,6 +110,18 @@ def test_ranks_whose_sensors_look_at_other_instants_have_the_same_yardstick() ->
     assert together["GPU-1"].power_w == pytest.approx(together["GPU-0"].power_w, rel=0.01)
 
 
+def test_a_burst_that_one_sensor_missed_is_no_difference_between_ranks() -> None:
+    """The watching began in the middle of it: a mean over so few seconds would carry it for an hour."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, power_w=690.0 if second < 3 and gpu.index != 1 else 500.0)
+
+    story = Story(ranks(3), [])
+    story.passes(60, change)
+    first = busy_baselines(story.history, ["GPU-0", "GPU-1", "GPU-2"], first=True)
+    assert first["GPU-1"].power_w == pytest.approx(first["GPU-0"].power_w, rel=0.01)
+
+
 def test_a_first_yardstick_comes_after_half_a_minute_of_work() -> None:
     """It leaves out less of the newest, and is had where the usual one is not."""
     story = Story(ranks(2), [])
