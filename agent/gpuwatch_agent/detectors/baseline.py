@@ -85,7 +85,8 @@ def busy_baselines(
             power_w=found[0].get(uuid),
             sm_clock_mhz=found[1].get(uuid),
             nvlink_bytes_per_s=found[2].get(uuid),
-            sm_activity_pct=found[3].get(uuid),
+            # Activity is told among siblings as finely: it can wait for a yardstick with less noise.
+            sm_activity_pct=found[3].get(uuid) if not first else None,
             dram_activity_pct=found[4].get(uuid),
             pcie_bytes_per_s=found[5].get(uuid),
             temperature_c=found[6].get(uuid),
