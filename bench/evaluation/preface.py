@@ -55,8 +55,13 @@ be told apart by power alone where boards draw as much for the one as for the ot
 siblings where waiting draws as much as working and there is no profile: such episodes are in, and cost what they cost.
 
 What bounds the recall of a late rank that has been late since before the agent came, on boards without a profile: there is
-no past to hold it against, and boards of one model draw up to 10 % (of two, 13 %) unlike power at equal work, silicon and
-sensor together. A rank that costs its group 10 to 15 % makes its siblings draw about as much less; so such a rank is told
-from a cost of some 15 to 20 % on, with a profile from 7 % on. Where a past is there, 6 % are enough. A hang that was there
-before the agent came is told only where the ranks draw less than 22 % of their limit, which no idle engine is known to do.
+no past to hold it against, and boards of one model draw up to 12 % (of two, 15 %) unlike power at equal work, silicon and
+sensor together. Who is later than that shows only as far as waiting draws less than working: a rank that cost its group
+34 % drew but a tenth more than the siblings that waited for it, and nothing else that a driver tells was unlike. Such a
+rank is told from a cost of some 20 to 30 % on, with a profile from 7 % on. Where a past is there (a first yardstick takes
+a minute of watching), 6 % are enough under a steady load, and 12 % may be missed where it comes in bursts; in a group of
+two, what costs less than a sixth is told as a remark and no warning, for two boards tell too little of their scatter. A hang that was there before the agent came is told only where the ranks
+draw less than 22 % of their limit, which no idle engine is known to do: what spins and sends nothing looks the same in both.
+A PCIe link that carries a tenth of what it could, beside NVLinks that carry as much, is told as narrow and not as what
+holds the group back: no reading says that the job waits for it.
 """

@@ -8,6 +8,7 @@ from msgspec import Struct
 from evaluation.exam import Answer
 from evaluation.judge_cost import JudgeCost
 from evaluation.scoring import KindScore, Score, score
+from evaluation.seeds import in_words
 
 THROTTLES = ("thermal_throttle", "power_throttle", "power_brake", "hw_slowdown")
 IMBALANCES = ("tp_imbalance",)
@@ -135,7 +136,7 @@ def held_under(ours: Score, answers: Sequence[Answer], held: Conditions) -> str:
     return (
         f"{held.date}, revision {held.revision}: {len(answers)} episodes, {hours:.0f} GPU-hours, of which "
         f"{ours.healthy_episodes} episodes and {ours.healthy_gpu_hours:.0f} GPU-hours healthy; seed {held.seed}; "
-        f"{held.minutes:.1f} minutes. To repeat it: `{held.command}`."
+        f"{held.minutes:.1f} minutes. To repeat it: `{held.command}`. {in_words(held.seed)}"
     )
 
 

@@ -163,7 +163,7 @@ def _weigh_truths(result: Score, answer: Answer, said: Sequence[Said]) -> None:
         row.found += 1
         row.delays_s.append(max(0.0, first.at_s - truth.onset_s))
         result.delays.append((row.delays_s[-1], answer, truth))
-        if _right_culprit(first, truth):
+        if _right_culprit(first, truth, answer):
             row.culprits += 1
         else:
             result.wrongs.append(Wrong(answer=answer, truth=truth, said=one, statement=first, what="culprit"))
@@ -186,18 +186,25 @@ def _speaks_of(one: Said, statement: Statement, answer: Answer) -> bool:
 
 def _is_about(one: Said, statement: Statement, truth: Truth) -> bool:
     """Whether a statement is about this truth: its kind, its time, and a GPU of those it concerns."""
-    if one.kind != truth.kind or statement.at_s < truth.starts_s - _EARLY_S:
-        return False
-    if truth.ends_s is not None and statement.at_s > truth.ends_s + _LATE_S:
+    if one.kind != truth.kind or not _stands_at(truth, statement.at_s):
         return False
     return not truth.gpus or bool({*statement.gpus} & (truth.gpus | truth.group))
 
 
-def _right_culprit(statement: Statement, truth: Truth) -> bool:
+def _stands_at(truth: Truth, at_s: float) -> bool:
+    """Whether it is true then, or was a moment ago."""
+    return at_s >= truth.starts_s - _EARLY_S and (truth.ends_s is None or at_s <= truth.ends_s + _LATE_S)
+
+
+def _right_culprit(statement: Statement, truth: Truth, answer: Answer) -> bool:
+    """Who has it by this truth or another of its kind at that time: what many GPUs share is told in one finding."""
     named = frozenset(statement.gpus)
     if truth.kind == "tp_imbalance":
         return named == truth.gpus
-    return bool(named & truth.gpus) and named <= truth.gpus | truth.group
+    alike = [one for one in answer.truths if one.kind == truth.kind and _stands_at(one, statement.at_s)]
+    return bool(named & truth.gpus) and named <= frozenset().union(
+        truth.gpus, truth.group, *(one.gpus | one.group for one in alike)
+    )
 
 
 def right_cause(cause: str | None, summary: str, words: Sequence[str]) -> bool:

@@ -6,19 +6,31 @@ that a fault does not become its own yardstick.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from statistics import median
 
 from msgspec import Struct
 
+from gpuwatch_agent.detectors.frozen import without_frozen
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.gpu import Gpu
 
 BUSY_PCT = 50.0
-# The upper part of what it did while busy: a fault only ever pulls down.
-_QUANTILE = 0.75
+# The upper part of what they did while busy, but for the top: a fault only ever pulls down, and peaks are not usual.
+_BAND = (0.5, 0.9)
+# More seconds than this tell nothing more.
+_ENOUGH = 200
+# So many seconds on either side say how high the load was.
+_ABOUT = 4
 _LEAVE_OUT_S = 60
 _LEAST_BUSY_S = 45
+# So much of a first yardstick must do, until there is more: without one a small delay is not seen at all.
+_FIRST_LEAVE_OUT_S = 25
+_FIRST_BUSY_S = 30
 # Of those so many with a value: readings drop out now and then.
-_LEAST_VALUES = 30
+_LEAST_VALUES = 20
+# A clock may well stand still for an hour.
+_NEVER_STILL = frozenset({"power_w"})
 _METRICS: tuple[str, ...] = (
     "power_w",
     "sm_clock_mhz",
@@ -26,6 +38,7 @@ _METRICS: tuple[str, ...] = (
     "sm_activity_pct",
     "dram_activity_pct",
     "pcie.tx_bytes_per_s",
+    "temperature_c",
 )
 
 
@@ -40,34 +53,43 @@ class BusyBaseline(Struct, frozen=True, kw_only=True):
     pcie_bytes_per_s: float | None = None
     sm_activity_pct: float | None = None
     dram_activity_pct: float | None = None
+    temperature_c: float | None = None
 
 
 def busy_baselines(
-    history: History, uuids: Sequence[str], seconds: float = 3600, left_out: Sequence[tuple[float, float]] = ()
+    history: History,
+    uuids: Sequence[str],
+    seconds: float = 3600,
+    left_out: Sequence[tuple[float, float]] = (),
+    *,
+    first: bool = False,
 ) -> dict[str, BusyBaseline]:
     """The yardsticks of GPUs that work together, from the same seconds of the last hour; none where they hardly worked.
 
     Yardsticks from different seconds would make a change of load look like a change of one rank. `left_out` are stretches
-    of trouble, from so many seconds ago to so many.
+    of trouble, from so many seconds ago to so many; a `first` yardstick makes do with less.
     """
+    newest_left_out, least = (_FIRST_LEAVE_OUT_S, _FIRST_BUSY_S) if first else (_LEAVE_OUT_S, _LEAST_BUSY_S)
     loads = {uuid: history.recent(uuid, "utilization_pct", seconds) for uuid in uuids}
-    known = [uuid for uuid in uuids if len(loads[uuid]) > _LEAVE_OUT_S]
-    places = _busy_places([loads[uuid] for uuid in known])
+    known = [uuid for uuid in uuids if len(loads[uuid]) > newest_left_out]
+    places = _busy_places([loads[uuid][:-newest_left_out] for uuid in known])
     if left_out and known:
         newest = len(loads[known[0]]) - 1
         places = [place for place in places if not any(since >= newest - place >= until for since, until in left_out)]
-    if len(places) < _LEAST_BUSY_S:
+    if len(places) < least:
         return {}
-    found = [_quantiles({uuid: history.recent(uuid, name, seconds) for uuid in known}, places) for name in _METRICS]
+    found = [_usual(_columns(history, known, name, seconds), places) for name in _METRICS]
     return {
         uuid: BusyBaseline(
             busy_s=len(places),
             power_w=found[0].get(uuid),
             sm_clock_mhz=found[1].get(uuid),
             nvlink_bytes_per_s=found[2].get(uuid),
-            sm_activity_pct=found[3].get(uuid),
+            # Activity is told among siblings as finely: it can wait for a yardstick with less noise.
+            sm_activity_pct=found[3].get(uuid) if not first else None,
             dram_activity_pct=found[4].get(uuid),
             pcie_bytes_per_s=found[5].get(uuid),
+            temperature_c=found[6].get(uuid),
         )
         for uuid in known
     }
@@ -80,8 +102,8 @@ def job_age_s(gpu: Gpu, wall: float) -> float:
 
 
 def _busy_places(loads: Sequence[Sequence[float]]) -> list[int]:
-    """The seconds, but for the newest, in which all that were read were busy."""
-    rows = zip(*(load[:-_LEAVE_OUT_S] for load in loads), strict=True)
+    """The seconds in which all that were read were busy."""
+    rows = zip(*loads, strict=True)
     return [place for place, row in enumerate(rows) if _all_busy(row)]
 
 
@@ -94,8 +116,19 @@ def _all_busy(row: Sequence[float]) -> bool:
     return 2 * len(present) >= len(row) and bool(present) and min(present) >= BUSY_PCT
 
 
-def _quantiles(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dict[str, float]:
-    """Each GPU's upper value over the seconds in which all have one; who has hardly any does not count."""
+def _columns(history: History, uuids: Sequence[str], name: str, seconds: float) -> dict[str, Sequence[float]]:
+    columns = [history.recent(uuid, name, seconds) for uuid in uuids]
+    if name in _NEVER_STILL and len({len(column) for column in columns}) == 1:
+        columns = without_frozen(columns)
+    return dict(zip(uuids, columns, strict=True))
+
+
+def _usual(columns: Mapping[str, Sequence[float]], places: Sequence[int]) -> dict[str, float]:
+    """Each GPU's share of what the group as a whole was at when it was at its usual level.
+
+    A quantile of each rank by itself would come from another second for each: where the load has two levels, and
+    sensors that look at other instants, equal ranks would seem to differ by the step between them.
+    """
     chosen = {uuid: [column[place] for place in places] for uuid, column in columns.items() if column}
     full = {uuid: values for uuid, values in chosen.items() if 2 * _count(values) >= len(places)}
     if not full:
@@ -103,8 +136,23 @@ def _quantiles(columns: Mapping[str, Sequence[float]], places: Sequence[int]) ->
     rows = [row for row in zip(*full.values(), strict=True) if (total := sum(row)) == total]
     if len(rows) < _LEAST_VALUES:
         return {}
-    at = min(len(rows) - 1, int(_QUANTILE * len(rows)))
-    return {uuid: sorted(values)[at] for uuid, values in zip(full, zip(*rows, strict=True), strict=True)}
+    levels = _smoothed([sum(row) for row in rows])
+    order = sorted(range(len(rows)), key=levels.__getitem__)
+    chosen_places = order[int(_BAND[0] * len(rows)) : int(_BAND[1] * len(rows))]
+    band = [rows[place] for place in chosen_places[:: max(1, len(chosen_places) // _ENOUGH)]]
+    level = sum(map(sum, band)) / len(band)
+    # The middle of the shares: seconds in which a burst has reached one sensor and not another are few, and far off.
+    shares = zip(
+        *([value / total if (total := sum(row)) else 1.0 / len(row) for value in row] for row in band), strict=True
+    )
+    return {uuid: level * median(values) for uuid, values in zip(full, shares, strict=True)}
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """The mean about each place: who looks a moment later at a burst than its siblings must not be left out of it."""
+    sums = [0.0, *accumulate(values)]
+    ends = [(max(0, place - _ABOUT), min(len(values), place + _ABOUT + 1)) for place in range(len(values))]
+    return [(sums[end] - sums[start]) / (end - start) for start, end in ends]
 
 
 def _count(values: Sequence[float]) -> int:

@@ -11,6 +11,7 @@ from gpuwatch_agent.config import Config
 from gpuwatch_agent.detectors.base import Detector, DetectorSettings, Suspicion
 from gpuwatch_agent.detectors.baseline import BusyBaseline, busy_baselines, job_age_s
 from gpuwatch_agent.detectors.groups import groups_of
+from gpuwatch_agent.detectors.lockstep import WINDOW_S
 from gpuwatch_agent.detectors.registry import DETECTORS
 from gpuwatch_agent.detectors.scores import imbalance_scores
 from gpuwatch_agent.detectors.tallies import Tallies
@@ -125,6 +126,7 @@ class Engine:
 
     def _window(self, frame: Frame, now: float) -> Window:
         self._refresh_baselines(frame, now)
+        said = {of: case.suspicion for of, case in self._cases.items() if case.raised_at is not None}
         return Window(
             frame,
             self._history,
@@ -133,7 +135,8 @@ class Engine:
             declared_groups=self._declared,
             tallies=self._tallies.take(frame, now),
             topology=lambda: self._wiring(now),
-            said={of: case.suspicion.severity for of, case in self._cases.items() if case.raised_at is not None},
+            said={of: suspicion.severity for of, suspicion in said.items()},
+            named={of: frozenset(suspicion.gpus) for of, suspicion in said.items()},
         )
 
     def _wiring(self, now: float) -> Topology | None:
@@ -168,7 +171,9 @@ class Engine:
         for together in _working_together(frame, self._declared):
             if any(gpu.uuid in wanted for gpu in together):
                 lasting = min(_YARDSTICK_S, *(job_age_s(gpu, frame.taken_at) for gpu in together))
-                found |= busy_baselines(self._history, [gpu.uuid for gpu in together], lasting, left_out)
+                uuids = [gpu.uuid for gpu in together]
+                usual = busy_baselines(self._history, uuids, lasting, left_out)
+                found |= usual or busy_baselines(self._history, uuids, lasting, left_out, first=True)
         self._baselines = found
 
     def _weigh(self, detector: Detector[Any], settings: DetectorSettings, window: Window, now: float) -> None:
@@ -227,7 +232,8 @@ class Engine:
         elif (self._judged_at or 0.0) - case.last_at >= settings.clear_after_s:
             del self._cases[of]
             if _limps(of[0], case):
-                self._limped.append((case.first_at, self._judged_at or case.last_at))
+                # The first suspicion came from seconds that were bad already.
+                self._limped.append((case.first_at - WINDOW_S, self._judged_at or case.last_at))
             self._tell("cleared", of[0], case, window.wall)
 
     def _forget_suspicions(self) -> None:

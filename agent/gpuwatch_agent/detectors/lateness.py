@@ -14,8 +14,8 @@ _LEAST_ACTIVITY_PCT = 9.0
 _POWER_TOLERANCE = 0.085
 _POWER_TOLERANCE_OF_TWO = 0.115
 # Silicon and its sensor read so much apart at equal work; of two nobody knows which one is the odd one.
-_BOARDS_DIFFER = 1.10
-_TWO_BOARDS_DIFFER = 1.13
+_BOARDS_DIFFER = 1.12
+_TWO_BOARDS_DIFFER = 1.15
 # Against its own past a board is compared with itself, so less will do.
 _PAST_TOLERANCE = 0.035
 # Two boards show no scatter of siblings to hold a difference against.
@@ -36,6 +36,11 @@ _BY_CLOCK = 0.9
 _COMPUTED = 0.88
 _UTILIZATION_TOLERANCE_PCT = 10.0
 _SPINNING_PCT = 90.0
+# With requests for a part of the time, who runs out of work must be idle for clearly more of it than ranks that agree.
+_HALF_EMPTY = 0.75
+_ALIKE = 0.05
+# A GPU without work draws at least so much less than one that spins: 26 W to 35 W on the boards where they are closest.
+_IDLE_SAVES = 0.25
 # Where light work draws less than spinning does, the late rank's power falls while the others' rises.
 _FELL_ALONE = 0.09
 _BYTES_FELL = 0.85
@@ -84,12 +89,15 @@ def _loss(one: Lateness) -> tuple[float, float]:
 
 
 def _by_utilization(group: Working) -> list[Lateness] | None:
-    """A slow host: the late rank's GPU runs out of work while the others spin at 100 %."""
+    """A slow host: the late rank's GPU runs out of work while the others spin, at 100 % or as long as there are requests."""
     # A stranger keeps its GPU busy while the rank there waits: what it reads says nothing of who spins.
     own = sorted(rank.utilization_pct for rank in group.ranks if not rank.strangers)
     usual = own[len(own) // 2] if own else 0.0
-    least = usual - _UTILIZATION_TOLERANCE_PCT
-    if usual < _SPINNING_PCT or min(rank.utilization_pct for rank in group.ranks) > least:
+    least = usual - _UTILIZATION_TOLERANCE_PCT if usual >= _SPINNING_PCT else _HALF_EMPTY * usual
+    idle = [rank for rank in group.ranks if rank.utilization_pct <= least]
+    if not idle or any(_draws_as_if_busy(group, rank, usual) for rank in idle):
+        return None
+    if usual < _SPINNING_PCT and not _alike_but(idle, group, usual):
         return None
     verdicts = []
     for rank in group.ranks:
@@ -106,12 +114,32 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
     return verdicts
 
 
+def _alike_but(idle: list[Rank], group: Working, usual: float) -> bool:
+    """Whether the others, of which there are several, are busy for the same part of the time: they wait for one another."""
+    others = [rank.utilization_pct for rank in group.ranks if rank not in idle]
+    return len(idle) == 1 and len(others) > 1 and max(others) - min(others) <= _ALIKE * usual
+
+
+def _draws_as_if_busy(group: Working, rank: Rank, usual: float) -> bool:
+    """Whether its power denies what its utilisation says: a sensor that stands still, and no host that is slow.
+
+    Who is out of work for a part of the time does the same work as its siblings in the rest, and saves what they spin.
+    """
+    if not group.alike:
+        return False
+    others = [one.power_w for one in group.ranks if one is not rank]
+    most = _BOARDS_DIFFER if len(others) > 1 else _TWO_BOARDS_DIFFER
+    idle = 1.0 - rank.utilization_pct / usual
+    return rank.power_w > most * (1.0 - _IDLE_SAVES * idle) * lower_median(others)
+
+
 def _by_work(group: Working, leniency: float) -> list[Lateness]:
     """Who computes while the others wait: today against its siblings, and where there is a past, against that."""
     usual = [rank.usual_work for rank in group.ranks if rank.usual_work is not None]
     noise = [rank.noise for rank in group.ranks]
     tolerance = _PAST_TOLERANCE if group.by_activity or len(usual) > 2 else _PAST_TOLERANCE_OF_TWO
-    against_past = _waits(usual, leniency * tolerance, leniency, noise) if len(usual) == len(group.ranks) else None
+    tolerance_before = leniency * tolerance
+    against_past = _waits(usual, tolerance_before, leniency, noise) if len(usual) == len(group.ranks) else None
     among = None
     if _comparable(group):
         tolerance = _tolerance(group) * (leniency if against_past is None else _KNOWN_TO_DIFFER)
@@ -119,10 +147,11 @@ def _by_work(group: Working, leniency: float) -> list[Lateness]:
     verdicts = []
     for place, rank in enumerate(group.ranks):
         wait, lag = among[place] if among is not None else (0.0, 0.0)
-        if wait and not group.by_activity and not _beyond_silicon(group, place):
+        if wait and not group.by_activity and not _beyond_silicon(group, place, leniency):
             wait = 0.0
         if against_past is not None:
             before, lag_before = against_past[place]
+            before = before if before > rank.leaked + tolerance_before else 0.0
             # Right after a long fault the past is no yardstick: what it says must show among siblings too.
             if among is None or lag >= 0.35 * before:
                 wait = max(wait, before)
@@ -156,11 +185,11 @@ def _fallen(rank: Rank, loss: float) -> Lateness:
     return Lateness(rank=rank, loss=loss, lag=loss, sign="fallen", estimated_from=source)
 
 
-def _beyond_silicon(group: Working, place: int) -> bool:
+def _beyond_silicon(group: Working, place: int, leniency: float) -> bool:
     """Whether it draws more than boards of one model differ by: against siblings alone power says no finer thing."""
     draws = [rank.power_w for rank in group.ranks]
-    least = _BOARDS_DIFFER if len(draws) > 2 else _TWO_BOARDS_DIFFER
-    return draws[place] >= least * lower_median(draws[:place] + draws[place + 1 :])
+    differ = (_BOARDS_DIFFER if len(draws) > 2 else _TWO_BOARDS_DIFFER) - 1.0
+    return draws[place] >= (1.0 + leniency * differ) * lower_median(draws[:place] + draws[place + 1 :])
 
 
 def _comparable(group: Working) -> bool:

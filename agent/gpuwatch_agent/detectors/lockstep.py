@@ -13,6 +13,7 @@ from operator import itemgetter
 from msgspec import Struct
 
 from gpuwatch_agent.detectors.foreign import computing_strangers
+from gpuwatch_agent.detectors.frozen import without_frozen
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.detectors.window import GpuView, Window
 from gpuwatch_agent.model.process import Process
@@ -22,8 +23,6 @@ WINDOW_S = 20.0
 _LEAST_SECONDS = 6
 _LEAST_SHARE = 0.4
 AT_WORK_PCT = 50.0
-# A sensor that shows the very same milliwatts for so long while its siblings' move has stopped reading.
-_FROZEN_S = 8
 # Ranks whose processes are younger still load, compile and warm up, each at its own pace.
 SETTLED_AFTER_S = 60.0
 _LOADING_SHARE = 0.02
@@ -34,6 +33,10 @@ _YOUNG_S = 900.0
 _WAITING_POWER = 0.38
 # Power falls somewhat faster than the clock; a low exponent claims less than the truth.
 _POWER_BY_CLOCK = 1.1
+# Leakage grows with the chip's temperature: some tenths of a percent of all power a degree.
+_LEAKS_PER_C = 0.003
+# So much a late rank gets warmer and its siblings colder by the delay itself.
+_WARMS_ALONE_C = 8.0
 # Waiting in NCCL keeps some SMs occupied: percent of them at full utilisation.
 _WAITING_SM_PCT = 12.0
 # Under this a fabric carries nothing but heartbeats.
@@ -53,6 +56,8 @@ class Rank(Struct, kw_only=True):
     """The same against its own past; `None` where one of the group has no past yet."""
     noise: float = 0.0
     """How far `work` may be off for the noise of the sensors alone, as a share of it: one standard error."""
+    leaked: float = 0.0
+    """What share of `work` may be nothing but leakage: a board that is warmer than before, unlike its siblings."""
     clock_ratio: float | None = None
     """Its SM clock against its siblings', and where there is a past, against its own."""
     strangers: list[Process] = []
@@ -110,7 +115,7 @@ def _working(window: Window, group: Group) -> Working | None:
     shares = [view.values("sm_activity_pct", WINDOW_S) for view in views]
     activity = _means(taken, shares)
     draws = [view.values("power_w", WINDOW_S) for view in views]
-    power = _means(taken, draws if activity is not None else _without_frozen(draws))
+    power = _means(taken, draws if activity is not None else without_frozen(draws))
     if power is None:
         return None
     alike = len({view.gpu.name for view in views}) == 1
@@ -214,31 +219,6 @@ def _inner(places: list[int]) -> list[int]:
     return inner if len(inner) >= _LEAST_SECONDS else places
 
 
-def _without_frozen(draws: Sequence[Sequence[float]]) -> list[Sequence[float]]:
-    """Stretches in which one sensor stands still while others move become gaps; where all stand still it is the load."""
-    frozen = [_frozen_places(column) for column in draws]
-    if all(frozen) or not any(frozen):
-        return list(draws)
-    return [
-        [nan if place in still else value for place, value in enumerate(column)] if still else column
-        for column, still in zip(draws, frozen, strict=True)
-    ]
-
-
-def _frozen_places(values: Sequence[float]) -> frozenset[int]:
-    if len(set(values)) > len(values) - _FROZEN_S + 1:
-        return frozenset()
-    found: set[int] = set()
-    run: list[int] = []
-    for place, value in enumerate(values):
-        if value != value:  # noqa: PLR0124  # NaN: a gap does not end a run
-            continue
-        run = [*run, place] if run and values[run[-1]] == value else [place]
-        if len(run) >= _FROZEN_S:
-            found.update(run)
-    return frozenset(found)
-
-
 def _present(values: Sequence[float]) -> list[float]:
     return [value for value in values if value == value]  # noqa: PLR0124  # NaN is what differs from itself
 
@@ -333,6 +313,23 @@ def _weigh_power(ranks: Sequence[Rank], *, alike: bool) -> None:
             before = _effort(before_w - waiting_w, baseline.sm_clock_mhz, rank.sm_clock_mhz)
             usual.append((rank.power_w - waiting_w) / before)
     _note_usual(ranks, usual)
+    _note_leakage(ranks)
+
+
+def _note_leakage(ranks: Sequence[Rank]) -> None:
+    warmer = [_warmer_c(rank.view) for rank in ranks]
+    known = [degrees for degrees in warmer if degrees is not None]
+    if len(known) < len(ranks):
+        return
+    for place, rank in enumerate(ranks):
+        alone_c = known[place] - lower_median(known[:place] + known[place + 1 :])
+        rank.leaked = _LEAKS_PER_C * max(0.0, alone_c - _WARMS_ALONE_C) * rank.power_w / max(1.0, rank.work)
+
+
+def _warmer_c(view: GpuView) -> float | None:
+    now, baseline = view.mean("temperature_c", WINDOW_S), view.baseline
+    before = baseline.temperature_c if baseline is not None else None
+    return now - before if now is not None and before is not None else None
 
 
 def _effort(moving_w: float, clock_mhz: float | None, common_mhz: float | None) -> float:

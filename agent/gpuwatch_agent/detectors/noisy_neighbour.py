@@ -84,8 +84,8 @@ def _blamed_for(
     window: Window, group: Group, view: GpuView, settings: NoisyNeighbourSettings, *, lenient: bool
 ) -> float:
     """What the imbalance of the group is put down to: who is named there as the cause is named here too."""
-    said = lenient or ("tp_imbalance", group.id) in window.said
-    blamed = blame(window, group, settings.info_loss_pct, lenient=said)
+    named = window.named.get(("tp_imbalance", group.id), frozenset()) | ({view.index} if lenient else set())
+    blamed = blame(window, group, settings.info_loss_pct, named=named)
     if blamed is None or blamed.cause is None or blamed.cause.name != NoisyNeighbourDetector.kind:
         return 0.0
     return blamed.late[0].loss if blamed.late[0].rank.view is view else 0.0

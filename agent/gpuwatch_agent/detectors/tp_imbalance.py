@@ -59,7 +59,8 @@ class TpImbalanceDetector:
     def detect(self, window: Window, settings: TpImbalanceSettings, raised: frozenset[str]) -> list[Suspicion]:
         found = []
         for group in window.groups:
-            blamed = blame(window, group, settings.info_loss_pct, lenient=group.id in raised)
+            named = window.named.get((self.kind, group.id), frozenset()) if group.id in raised else frozenset()
+            blamed = blame(window, group, settings.info_loss_pct, named=named)
             if blamed is not None:
                 found.append(_suspicion(window, blamed, settings))
         return found

@@ -111,10 +111,13 @@ def _stall(views: list[GpuView], seconds: float) -> _Stall | None:
         values = view.values("utilization_pct", seconds)
         if len(values) < seconds - 1:
             return None
-        least = view.least("utilization_pct", seconds)
-        if least is not None and least >= _SPINNING_PCT:
+        least, most = view.least("utilization_pct", seconds), view.most("utilization_pct", seconds)
+        if least is None or most is None:
+            # Who was not read is neither: it need not be idle, nor must it hide that the others hang.
+            continue
+        if least >= _SPINNING_PCT:
             spinning.append(view)
-        elif (view.most("utilization_pct", seconds) or 0.0) <= 5.0:
+        elif most <= 5.0:
             absent.append(view)
         else:
             return None
@@ -164,6 +167,9 @@ def _near_idle(view: GpuView, seconds: float) -> bool:
     limit_w = view.gpu.power_limit_default_w or view.gpu.power_limit_w
     if power_w is None or (limit_w is not None and power_w > _SPINNING_POWER * limit_w):
         return False
+    if limit_w is not None and power_w <= _NEAR_IDLE_POWER * limit_w:
+        # Its past may be the same hang, and so is no yardstick.
+        return True
     usual_w = view.baseline.power_w if view.baseline is not None else None
     return usual_w is None or power_w <= _AGAINST_USUAL * usual_w
 

@@ -48,7 +48,7 @@ def cause_of(group: Working, late: Lateness) -> Cause | None:
         # A program that anybody can see comes before what can only be guessed of the host.
         if neighbour is not None and neighbour.explains >= _EXPLAINS * late.loss:
             return neighbour
-        return _slow_host(late.rank)
+        return _slow_host(group, late.rank)
     found = [
         cause
         for cause in (
@@ -76,10 +76,11 @@ def _clocks(rank: Rank) -> str:
     return f"{rank.sm_clock_mhz:,.0f}{f' of {most:,}' if most else ''} MHz"
 
 
-def _slow_host(rank: Rank) -> Cause:
+def _slow_host(group: Working, rank: Rank) -> Cause:
+    others = lower_median([one.utilization_pct for one in group.ranks if one is not rank])
     return Cause(
         name="slow_host",
-        short=f"its host side is slow (busy {rank.utilization_pct:.0f} % of the time while the others spin at 100 %)",
+        short=f"its host side is slow (busy {rank.utilization_pct:.0f} % of the time, the others {others:.0f} %)",
         sentence="The GPU runs out of work: what feeds this rank on the host is slow.",
         action="Look at the rank's process with `top -H` and `py-spy dump`: a busy or badly pinned CPU, a data loader, "
         "swapping, or work that only this rank does (tokenising, logging, sampling).",

@@ -107,10 +107,13 @@ class Window:
         tallies: Mapping[str, GpuTally] | None = None,
         topology: Callable[[], Topology | None] = lambda: None,
         said: Mapping[tuple[str, str], Severity] | None = None,
+        named: Mapping[tuple[str, str], frozenset[int]] | None = None,
     ) -> None:
         self.frame = frame
         self.said = said or {}
         """How severe what stands now was said to be, by kind and key: for who would flutter between two severities."""
+        self.named = named or {}
+        """Which GPUs what stands now names, likewise."""
         self.watched_s = watched_s
         """For how long this agent has been watching."""
         self.lasted_s: Mapping[str, float] = {}

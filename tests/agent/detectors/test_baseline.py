@@ -1,10 +1,13 @@
 """What a GPU is like when it works: its own job's past, and no fault's."""
 
+import random
+
+import pytest
 from msgspec import structs
 
 from gpuwatch_agent.detectors.baseline import busy_baselines, job_age_s
 from gpuwatch_agent.model.gpu import Gpu
-from support.ranks import late, ranks, worker
+from support.ranks import late, ranks, with_bytes, worker
 from support.windows import START, Story
 
 
@@ -76,3 +79,71 @@ def test_a_fault_that_is_over_is_no_yardstick_either() -> None:
     assert [finding.gpus for finding in story.passes(900, starves)] == [[2]]
     story.passes(600)
     assert [event.event for event in story.engine.events] == ["raised", "cleared"]
+
+
+def test_a_sensor_that_stood_still_is_no_yardstick() -> None:
+    """It showed a burst's watts all through the minute that followed: its rank was not harder at work then."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        frozen = gpu.index == 1 and 40 <= second < 90
+        demand = 650.0 if 40 <= second < 60 else 500.0
+        moving = random.Random(f"{gpu.index}/{second}").uniform(-5.0, 5.0)
+        return structs.replace(gpu, power_w=650.0 if frozen else demand + moving)
+
+    story = Story(ranks(3), [])
+    story.passes(200, change)
+    together = busy_baselines(story.history, ["GPU-0", "GPU-1", "GPU-2"])
+    assert together["GPU-1"].power_w == pytest.approx(together["GPU-0"].power_w, rel=0.01)
+
+
+def test_ranks_whose_sensors_look_at_other_instants_have_the_same_yardstick() -> None:
+    """Bursts of two seconds, which one sensor sees a second later: a quantile of each by itself fell between two levels."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        late_by = 0.6 if gpu.index == 1 else 0.0
+        now, before = (650.0 if at % 9 < 2 else 450.0 for at in (second, second - 1))
+        return structs.replace(gpu, power_w=now + (before - now) * late_by)
+
+    story = Story(ranks(3), [])
+    story.passes(160, change)
+    together = busy_baselines(story.history, ["GPU-0", "GPU-1", "GPU-2"])
+    assert together["GPU-1"].power_w == pytest.approx(together["GPU-0"].power_w, rel=0.01)
+
+
+def test_a_burst_that_one_sensor_missed_is_no_difference_between_ranks() -> None:
+    """The watching began in the middle of it: a mean over so few seconds would carry it for an hour."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(gpu, power_w=690.0 if second < 3 and gpu.index != 1 else 500.0)
+
+    story = Story(ranks(3), [])
+    story.passes(60, change)
+    first = busy_baselines(story.history, ["GPU-0", "GPU-1", "GPU-2"], first=True)
+    assert first["GPU-1"].power_w == pytest.approx(first["GPU-0"].power_w, rel=0.01)
+
+
+def test_a_first_yardstick_comes_after_half_a_minute_of_work() -> None:
+    """It leaves out less of the newest, and is had where the usual one is not."""
+    story = Story(ranks(2), [])
+    story.passes(60)
+    assert busy_baselines(story.history, ["GPU-0", "GPU-1"]) == {}
+    first = busy_baselines(story.history, ["GPU-0", "GPU-1"], first=True)
+    assert [one.power_w for one in first.values()] == [600.0, 600.0]
+
+
+def test_the_seconds_before_a_suspicion_are_no_yardstick() -> None:
+    """A stranger came before there was a past, drew much and left: its watts are not what is usual for the rank."""
+    from gpuwatch_agent.detectors.tp_imbalance import TpImbalanceDetector
+
+    def shared(gpu: Gpu, second: int) -> Gpu:
+        if second < 26:
+            return gpu
+        return structs.replace(gpu, power_w=695.0 if gpu.index == 3 else 595.0)
+
+    def less(gpu: Gpu, second: int) -> Gpu:
+        return structs.replace(with_bytes(gpu, 0.7), power_w=560.0)
+
+    story = Story(ranks(4, activity=False), [TpImbalanceDetector()])
+    story.passes(170, shared)
+    story.passes(300, less)
+    assert [event.event for event in story.engine.events if event.event != "changed"] == ["raised", "cleared"]

@@ -110,6 +110,68 @@ def test_a_slow_host_makes_the_low_utilisation_the_late_one() -> None:
     assert (finding.gpus, finding.evidence["cause_kind"], finding.severity) == ([3], "slow_host", "critical")
 
 
+def test_a_slow_host_is_found_below_full_load() -> None:
+    """Requests come for three quarters of the time; who is idle for most of it, unlike all others, feeds its GPU too slowly."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        own = (
+            {"utilization_pct": 33.0, "power_w": 330.0}
+            if gpu.index == 1
+            else {"utilization_pct": 77.0, "power_w": 390.0}
+        )
+        return structs.replace(with_bytes(gpu, 0.5), **own)
+
+    told = story(ranks(5, activity=False))
+    finding = the_one(told.passes(45, change))
+    assert (finding.gpus, finding.evidence["cause_kind"]) == ([1], "slow_host")
+    assert "busy 33 % of the time, the others 77 %" in finding.summary
+
+
+def test_a_utilisation_that_its_power_denies_is_no_slow_host() -> None:
+    """The sensor stands still at zero while the board draws what its siblings draw."""
+    told = story(ranks(6, activity=False))
+    stuck = told.passes(120, lambda gpu, _: structs.replace(gpu, utilization_pct=0.0) if gpu.index == 0 else gpu)
+    assert stuck == []
+
+
+def test_a_small_delay_is_found_though_the_agent_has_just_started() -> None:
+    """Siblings alone can't tell it from silicon; a first yardstick is there in time."""
+    told = story(ranks(4, activity=False))
+    told.passes(45)
+    assert the_one(told.passes(50, late(2, pace=0.86))).gpus == [2]
+
+
+def test_a_board_that_draws_a_tenth_more_has_drawn_its_lot() -> None:
+    """Silicon and its sensor: without a past nothing else is known of it."""
+    told = story(ranks(5, activity=False))
+    assert told.passes(200, lambda gpu, _: structs.replace(gpu, power_w=444.0 if gpu.index == 1 else 400.0)) == []
+
+
+def test_a_board_that_got_warm_leaks_and_is_not_late() -> None:
+    """Its fan fails: it draws a little more at the same work, and demand falls at the same time."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        gpu = with_bytes(gpu, 0.9)
+        warm = {"temperature_c": 84.0, "power_w": 578.0} if gpu.index == 2 else {"power_w": 560.0}
+        return structs.replace(gpu, **warm)
+
+    told = story(ranks(4, activity=False))
+    told.passes(180)
+    assert told.passes(120, change) == []
+
+
+def test_that_one_was_late_is_no_sign_against_another() -> None:
+    """What stands is kept on weaker signs; the same weak signs do not name who was not named."""
+
+    def slightly(gpu: Gpu, second: int) -> Gpu:
+        return gpu if gpu.index == 1 else structs.replace(gpu, power_w=592.0)
+
+    told = story(ranks(4, activity=False))
+    told.passes(180)
+    assert the_one(told.passes(45, late(0))).gpus == [0]
+    assert {tuple(gpu) for _ in range(60) for gpu in [one.gpus for one in told.passes(1, slightly)]} <= {(0,)}
+
+
 def over_pcie(count: int) -> list[Gpu]:
     link = Pcie(gen=4, gen_max=4, width=16, width_max=16, tx_bytes_per_s=8e9)
     return [structs.replace(gpu, nvlink=None, pcie=link) for gpu in ranks(count, activity=False)]

@@ -41,6 +41,18 @@ def test_ranks_that_hang_from_the_start_are_told_by_their_power() -> None:
     assert "seems to hang" in finding.summary
 
 
+def test_a_rank_that_is_not_read_has_not_left() -> None:
+    """Nothing is known of it: an engine that waits for requests is not said to have lost it."""
+
+    def change(gpu: Gpu, second: int) -> Gpu:
+        gpu = structs.replace(waiting(gpu, second), power_w=300.0 if gpu.index else 210.0)
+        return structs.replace(gpu, utilization_pct=None, power_w=None) if gpu.index == 3 else gpu
+
+    told = Story(ranks(4), DETECTORS)
+    told.passes(100, lambda gpu, _: structs.replace(gpu, power_w=690.0))
+    assert told.passes(40, change) == []
+
+
 def test_work_that_stops_at_full_tilt_with_the_power_of_waiting_is_a_warning() -> None:
     """It may be an engine without requests, so it takes twice as long and is not called critical."""
     told = Story(ranks(4), DETECTORS)
