@@ -55,6 +55,8 @@ class Live:
             stderr=slave,
             env=environ,
             process_group=0,
+            # Who starts the tests in the background may have them ignore Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
         )
         self.seen = b""
 

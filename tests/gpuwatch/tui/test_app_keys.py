@@ -249,7 +249,7 @@ def test_tabs_and_footer_keys_can_be_clicked() -> None:
         await pilot.click("#bottom", offset=(footer.index("pause"), 0))
         assert app.player.paused
 
-    _play(act)
+    _play(act, size=(160, 40))
 
 
 def test_a_row_is_chosen_by_one_click_and_opened_by_the_next() -> None:
