@@ -117,9 +117,19 @@ class DashboardServer(Server):
 def serve(address: Address, token: str | None, command: str, names: Sequence[str]) -> None:
     """Until Ctrl+C."""
     try:
-        DashboardServer(address, token, command, names).serve()
+        DashboardServer(_with_port(address), token, command, names).serve()
     except OSError as error:
         raise AddressInUseError(
             f"Can't listen on {address}: {(error.strerror or str(error)).lower()}.",
             "Choose another place with --listen.",
         ) from error
+
+
+def _with_port(address: Address) -> Address:
+    """Port 0 means any that is free: the kernel chooses one, so that it can be said before anybody listens."""
+    if address.port != 0:
+        return address
+    family, kind, _, _, place = socket.getaddrinfo(address.host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind) as chosen:
+        chosen.bind(place)
+        return Address(host=address.host, port=int(chosen.getsockname()[1]))

@@ -21,7 +21,7 @@ from gpuwatch_exporters.dcgm_fields import FIELDS
 from gpuwatch_exporters.prometheus.exposition import Dialect
 from gpuwatch_exporters.prometheus.render import render
 from support.dcgm_document import MARK, describe_fields
-from support.prometheus_server import needs
+from support.programs import needs
 from support.simulated_node import read_simulated
 
 GOLDEN = Path(__file__).parent / "golden"

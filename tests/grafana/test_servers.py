@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from gpuwatch_dashboards.catalogue import BOARDS
-from support.prometheus_server import alertmanager, needs, prometheus
+from support.programs import needs
+from support.prometheus_server import alertmanager, prometheus
 from support.running_agent import running_agent
 
 _GRAFANA = Path(__file__).parents[2] / "grafana"

@@ -13,7 +13,7 @@ import yaml
 
 from gpuwatch_agent.detectors.registry import DETECTORS
 from support.alert_rules import ALERTS_PAGE, ROOT, RULES, Alert, alerts, alerts_page, recorded
-from support.prometheus_server import needs
+from support.programs import needs
 
 UNITS = sorted((Path(__file__).parent / "units").glob("*.test.yaml"))
 ALERTMANAGER = ROOT / "grafana" / "prometheus" / "alertmanager.yml"

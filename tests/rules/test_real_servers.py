@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from support.prometheus_server import alerting, alertmanager, needs, prometheus, scraping
+from support.programs import needs
+from support.prometheus_server import alerting, alertmanager, prometheus, scraping
 from support.receiver import Receiver
 
 _ALWAYS = {

@@ -12,7 +12,8 @@ import yaml
 
 from gpuwatch_agent.detectors.registry import DETECTORS
 from support.alert_rules import ROOT, documents
-from support.prometheus_server import Prometheus, alerting, alertmanager, needs, prometheus, scraping
+from support.programs import needs
+from support.prometheus_server import Prometheus, alerting, alertmanager, prometheus, scraping
 from support.receiver import Receiver
 from support.running_agent import RunningAgent
 

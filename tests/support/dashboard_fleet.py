@@ -16,7 +16,8 @@ from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
 from gpuwatch_dashboards.panel import Panel, Query
 from gpuwatch_dashboards.scenarios import HEALTHY, NAMES, PROBED, SILENT, SIMULATED, SLURM
 from gpuwatch_exporters.prometheus.render import render
-from support.prometheus_server import Prometheus, needs, prometheus
+from support.programs import needs
+from support.prometheus_server import Prometheus, prometheus
 from support.running_agent import RunningAgent
 from support.sample_frames import sample_frame
 

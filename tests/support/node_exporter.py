@@ -6,7 +6,8 @@ from pathlib import Path
 
 import httpx
 
-from support.prometheus_server import Server, needs
+from support.programs import needs
+from support.prometheus_server import Server
 
 
 class NodeExporter(Server):

@@ -1,9 +1,7 @@
 """A real Prometheus and a real Alertmanager on loopback, for the length of a `with`."""
 
 import contextlib
-import os
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -13,17 +11,11 @@ from typing import Any, NamedTuple
 
 import httpx
 import msgspec
-import pytest
+
+from support.programs import needs
 
 _PATIENCE_S = 30.0
 _LISTENING = re.compile(r'msg="Listening on".*?address=(\S+)')
-_PACKAGES = {
-    "prometheus": "prometheus",
-    "promtool": "prometheus",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-    "amtool": "prometheus-alertmanager",
-    "prometheus-node-exporter": "prometheus-node-exporter",
-}
 
 
 class Sample(NamedTuple):
@@ -31,18 +23,6 @@ class Sample(NamedTuple):
 
     labels: dict[str, str]
     value: float
-
-
-def needs(*programs: str) -> None:
-    """Skip the test where a program is missing; in CI that is a failure."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if not missing:
-        return
-    packages = " ".join(sorted({_PACKAGES.get(program, program) for program in missing}))
-    reason = f"{', '.join(missing)} not found: `apt-get install {packages}` brings it, as CI does"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def scraping(*agents: str, interval: str = "500ms", job: str = "gpuwatch", path: str = "/metrics") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gpuwatch.source import LocalSource
 from gpuwatch_agent.model.errors import DriverNotLoadedError
 from gpuwatch_agent.model.frame import Frame
 from support.node_exporter import node_exporter
-from support.prometheus_server import needs
+from support.programs import needs
 
 
 @pytest.fixture(autouse=True)
