@@ -160,7 +160,8 @@ def group_title(group: Group, gpus: Sequence[Gpu], stands: Mapping[str, Standing
     ranks = f"{left_over} of {group.size} ranks" if group.size and group.size != left_over else f"{left_over} ranks"
     late = sum(1 for uuid in group.uuids if uuid in stands and stands[uuid].word == "late")
     held = f" ▲ {late} late, {left_over - late} wait" if late else ""
-    power = sum(gpu.power_w for gpu in gpus if gpu.uuid in group.uuids and gpu.power_w is not None)
+    # A lost GPU's row holds its last reading, which it no longer draws.
+    power = sum(gpu.power_w or 0.0 for gpu in gpus if gpu.uuid in group.uuids and gpu.state != "lost")
     right = f" {watts(power)} ─" if power else "─"
     left: Line = [
         Span("─ ", "rule"),

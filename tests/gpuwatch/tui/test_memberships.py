@@ -4,19 +4,19 @@ import asyncio
 from collections.abc import Sequence
 
 from msgspec import structs
-from tests.support.dashboard_story import Story, story
 
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.memberships import Memberships, lost_of
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
+from support.dashboard_story import Story, story
 
 _SPEC = "dgx-h100-8"
 _LOST_FROM = 100
 
 
 def _gone(gpu: Gpu) -> Gpu:
-    return structs.replace(gpu, state="lost", problem="It has left the bus.", processes=None, power_w=None)
+    return structs.replace(gpu, state="lost", problem="It has left the bus.", processes=None, power_w=9e6)
 
 
 def _without(frame: Frame, index: int) -> Frame:
@@ -80,6 +80,9 @@ def test_the_overview_keeps_it_between_its_siblings() -> None:
     """In red between GPU 2 and GPU 4, and the group's title counts it."""
     lines = _shown("overview")
     assert any("7 of 8 ranks) ⊘ 1 lost" in line for line in lines)
+    assert not any(" MW" in line or "9,00" in line for line in lines if line.startswith("─")), (
+        "its last power counts no more"
+    )
     rows = [line for line in lines if line[:6].strip(" ⊘").isdigit()][:8]
     assert [line[:6].strip(" ⊘") for line in rows] == list("01234567")
     assert "⊘" in rows[3]
