@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `dashboard`."""
     parser.add_argument("--hosts", metavar="FILE", help="several agents: a file that names them, one a line")
+    parser.add_argument(
+        "--read-only", action="store_true", help="no signals to processes, no other pace, for screens that others see"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     app = make_app(options, config)
     from gpuwatch.tui.launch import prepare, run_to_its_end
 
-    mouse = prepare(app, config, None if options.config is None else Path(options.config))
+    named = None if options.config is None else Path(options.config)
+    mouse = prepare(app, config, named, read_only=vars(options).get("read_only", False))
     code = run_to_its_end(app, mouse=mouse)
     if app.failure is not None:
         raise app.failure

@@ -165,7 +165,7 @@ def _version() -> str:
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {command.name:<8} {command.help}" for command in COMMANDS)
+    commands = "\n".join(f"  {command.name:<9} {command.help}" for command in COMMANDS)
     flags = "\n".join(f"  {f'{flag} {metavar}':<18} {words}" for flag, (metavar, words) in GLOBAL_FLAGS.items())
     return f"""\
 gpuwatch: are my GPUs delivering what I paid for, and if not, which one, which link, and why?

@@ -94,9 +94,12 @@ def rank_cell(job: Job) -> Line:
 
 def rank_name(process: Process) -> str:
     """TP3, DP0 or PP1, by how its job shares the GPUs; empty where it has no rank."""
-    if process.tp_rank is None:
-        return ""
-    return f"{_RANK_PREFIXES.get(process.split or '', 'TP')}{process.tp_rank}"
+    return rank_word(process.split, process.tp_rank)
+
+
+def rank_word(split: str | None, rank: int | None) -> str:
+    """The same of a rank in a group that is split so."""
+    return "" if rank is None else f"{_RANK_PREFIXES.get(split or '', 'TP')}{rank}"
 
 
 def scheduler_cell(job: Job) -> Line:

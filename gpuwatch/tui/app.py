@@ -20,6 +20,7 @@ from gpuwatch.tui.drawing.node_cells import fleet_lines
 from gpuwatch.tui.feeds.base import Feed
 from gpuwatch.tui.fine_update import refined
 from gpuwatch.tui.fleet import Fleet
+from gpuwatch.tui.memberships import Memberships
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.palette import PALETTES, theme_name
 from gpuwatch.tui.player import Player
@@ -148,6 +149,7 @@ class GpuwatchApp(App[None]):
         self._draw_due = False
         self.feed = feed
         self.player = Player(Tape())
+        self._memberships = Memberships()
         # Held by hand: while a dialog is open, queries would look into the dialog.
         self._top = _Top(id="top")
         self._room = Container(id="views")
@@ -208,6 +210,7 @@ class GpuwatchApp(App[None]):
     def follow(self, feed: Feed) -> None:
         """Turn to another node: what was kept of the one before goes with its feed."""
         self.feed, self.player = feed, Player(Tape())
+        self._memberships = Memberships()
         self.moment = None
         self.chosen_gpu = None
         for view in self._views.values():
@@ -235,6 +238,7 @@ class GpuwatchApp(App[None]):
 
     def _deliver(self, frame: Frame) -> None:
         self.player.deliver(frame)
+        self._memberships.note(frame)
         if not self.player.paused:
             self._show_soon()
         elif self.moment is not None:
@@ -274,6 +278,7 @@ class GpuwatchApp(App[None]):
             oldest_at=self.player.oldest_at or newest.taken_at,
             paused=self.player.paused,
             interval_s=self.feed.interval_s,
+            memberships=self._memberships,
         )
         _set_height(self._top, 1 + len(draw_headline(self.moment, self.size.width, 2)))
         self._top.redraw()
@@ -392,7 +397,7 @@ class GpuwatchApp(App[None]):
     async def action_pace(self, direction: int) -> None:
         """Read more or less often."""
         if self.read_only:
-            self.notify("Nothing is changed from here: dashboard.read_only is set (F2).", timeout=5)
+            self.notify("Nothing is changed from here: this dashboard is read-only.", timeout=5)
             return
         nearest = min(range(len(_PACES_S)), key=lambda place: abs(_PACES_S[place] - self.feed.interval_s))
         wanted = _PACES_S[min(max(nearest + direction, 0), len(_PACES_S) - 1)]
@@ -437,8 +442,8 @@ class GpuwatchApp(App[None]):
         """Which key does what."""
         from gpuwatch.tui.dialogs.help import help_page
 
-        of_view = [*type(self.view).BINDINGS]
-        for base in type(self.view).__mro__[1:]:
+        of_view: list[BindingType] = []
+        for base in type(self.view).__mro__:
             of_view += [*vars(base).get("BINDINGS", [])] if base.__module__.startswith("gpuwatch") else []
         self.push_screen(help_page(self.view.title, of_view, self.BINDINGS, self.own_keys))
 
@@ -455,7 +460,7 @@ class GpuwatchApp(App[None]):
         from gpuwatch.tui.settings_file import SettingNotSavedError, save_settings
 
         if self._locked or self.settings_file is None:
-            why = "this browser may only read" if self._locked else "there is no home folder to save them in"
+            why = "whoever looks here may only read" if self._locked else "there is no home folder to save them in"
             self.notify(f"The settings hold until you quit: {why}.", timeout=6)
             return
         try:

@@ -22,7 +22,14 @@ from gpuwatch_agent.model.errors import UsageError
 _LAST_RESORT_S = 3.0
 
 
-def prepare(app: GpuwatchApp, config: Config, named: Path | None, environ: Mapping[str, str] = os.environ) -> bool:
+def prepare(
+    app: GpuwatchApp,
+    config: Config,
+    named: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    read_only: bool = False,
+) -> bool:
     """Settings, keys and what the terminal can show; gives whether the mouse is wanted. Before the screen is taken."""
     keys = checked_keys(config.keys)
     terminal = look()
@@ -37,7 +44,7 @@ def prepare(app: GpuwatchApp, config: Config, named: Path | None, environ: Mappi
         file=config_file(named, environ) or own_config_file(environ),
         unicode=in_browser or terminal.unicode,
         colour=colour,
-        locked=in_browser and config.dashboard.read_only,
+        locked=read_only or (in_browser and config.dashboard.read_only),
     )
     return config.dashboard.mouse
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from gpuwatch.tui.memberships import Memberships
+from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.history import History
 from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.frame import Frame
@@ -44,11 +46,17 @@ class Moment(Struct, frozen=True, kw_only=True):
     oldest_at: float
     paused: bool = False
     interval_s: float = 1.0
+    memberships: Memberships = field(default_factory=Memberships)
+    """Who belonged to which group while it still answered."""
 
     @property
     def behind_s(self) -> float:
         """How far back in time the moment lies from the newest frame."""
         return max(0.0, self.newest_at - self.frame.taken_at) if self.paused else 0.0
+
+    def groups(self) -> list[Group]:
+        """The groups of more than one GPU, in the order of their first; a lost GPU stays in its own."""
+        return self.memberships.groups(self.frame)
 
     def gpu(self, uuid: str | None) -> Gpu | None:
         """The GPU of that UUID."""

@@ -10,7 +10,6 @@ from gpuwatch.render.text import clean
 from gpuwatch.render.units import index_list
 from gpuwatch.tui.palette import PALETTES, theme_name
 from gpuwatch.tui.views.registry import VIEWS
-from gpuwatch_agent.detectors.groups import groups_of
 
 if TYPE_CHECKING:
     from gpuwatch.tui.app import GpuwatchApp
@@ -42,16 +41,14 @@ def commands(app: "GpuwatchApp") -> Iterator[SystemCommand]:
 
 
 def _of_this_node(app: "GpuwatchApp") -> Iterator[SystemCommand]:
-    frame = app.moment.frame if app.moment is not None else None
-    if frame is None:
+    if app.moment is None:
         return
-    for gpu in frame.gpus:
+    for gpu in app.moment.frame.gpus:
         name = clean(gpu.name) if gpu.name else "what board it is can't be read"
         yield SystemCommand(f"GPU {gpu.index}", f"Everything of it: {name}.", partial(app.action_open_gpu, gpu.uuid))
-    for group in groups_of(frame.gpus, {}):
-        if len(group.uuids) > 1:
-            yield SystemCommand(
-                f"Group on GPU {index_list(group.indices)}",
-                f"Its ranks side by side: {clean(group.id)}.",
-                partial(app.action_open_group, group.id),
-            )
+    for group in app.moment.groups():
+        yield SystemCommand(
+            f"Group on GPU {index_list(group.indices)}",
+            f"Its ranks side by side: {clean(group.id)}.",
+            partial(app.action_open_group, group.id),
+        )

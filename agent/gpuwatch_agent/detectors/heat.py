@@ -20,6 +20,14 @@ class Headroom(Struct, frozen=True, kw_only=True, gc=False):
 
     temperature_c: float
     limit_c: float
+    by_margin: bool = False
+    """The board told its margin to where the driver begins to lower clocks; else it is where the hardware slows down."""
+
+    @property
+    def in_words(self) -> str:
+        """Both are called a limit, and lie some degrees apart: this says which one."""
+        told = "clocks fall from" if self.by_margin else "slows at"
+        return f"{self.temperature_c:.0f} °C, {told} {self.limit_c:.0f}"
 
     @property
     def left_c(self) -> float:
@@ -32,7 +40,9 @@ def headroom(view: GpuView) -> Headroom | None:
     if gpu.temperature_c is None:
         return None
     if gpu.temperature_margin_c is not None:
-        return Headroom(temperature_c=gpu.temperature_c, limit_c=gpu.temperature_c + gpu.temperature_margin_c)
+        return Headroom(
+            temperature_c=gpu.temperature_c, limit_c=gpu.temperature_c + gpu.temperature_margin_c, by_margin=True
+        )
     if gpu.temperature_slowdown_c is not None:
         return Headroom(temperature_c=gpu.temperature_c, limit_c=gpu.temperature_slowdown_c)
     return None

@@ -186,7 +186,7 @@ def _summary(window: Window, view: GpuView, loss: ClockLoss | None) -> str:
     known = headroom(view)
     degrees = view.gpu.temperature_c
     if known is not None:
-        heat = f"{known.temperature_c:.0f} °C, limit {known.limit_c:.0f}"
+        heat = known.in_words
     else:
         heat = f"{degrees:.0f} °C" if degrees is not None else "temperature unknown"
     clocks = clocks_in_words(loss)

@@ -28,7 +28,10 @@ def draw_header(moment: Moment, width: int) -> Line:
     room = width - line_cells(badges) - line_cells(tail)
     frame = moment.frame
     marks = [mark for _, _, mark in marked(frame)]
-    return fit_line([*badges, *fit_line(header_line(frame, marks, max(room, 0)), max(room, 0)), *tail], width)
+    node = fit_line(header_line(frame, marks, max(room, 0)), max(room, 0))
+    if tail and node and not node[-1].text.endswith(" "):
+        node = [*fit_line(header_line(frame, marks, max(room - 1, 0)), max(room - 1, 0)), Span(" ")]
+    return fit_line([*badges, *node, *tail], width)
 
 
 def stale_after_s(moment: Moment) -> float:

@@ -8,12 +8,14 @@ from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.columns import Column, text_column
 from gpuwatch.render.facts import RANK
 from gpuwatch.render.gpu_columns import Row, gpu_columns
+from gpuwatch.render.job_cells import rank_word
 from gpuwatch.render.text import DASH, SIGNS
 from gpuwatch.render.units import gib, watts
 from gpuwatch.tui.drawing.marks import marked
 from gpuwatch.tui.drawing.sparkline import bucket_means, sparkline
+from gpuwatch.tui.memberships import lost_of
 from gpuwatch.tui.moment import Moment
-from gpuwatch_agent.detectors.groups import Group, groups_of
+from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.model.gpu import Gpu
 
 _HISTORY_S = 60
@@ -24,7 +26,8 @@ class Standing(Struct, frozen=True):
     """A GPU's part in its group: "late", "waits", or "" where all keep step."""
 
     group: str
-    rank: int | None
+    rank: str
+    """As TP3, by how the job shares its GPUs; empty where it has no rank."""
     word: str
 
 
@@ -39,7 +42,7 @@ def standings(groups: Sequence[Group], moment: Moment) -> dict[str, Standing]:
         culprits = late.get(group.id, set())
         for uuid, index, rank in zip(group.uuids, group.indices, group.ranks, strict=True):
             word = "" if not culprits else "late" if index in culprits else "waits"
-            found[uuid] = Standing(group.id, rank, word)
+            found[uuid] = Standing(group.id, rank_word(group.split, rank), word)
     return found
 
 
@@ -99,7 +102,7 @@ def _rank(row: Row, stands: Mapping[str, Standing]) -> Line:
     standing = stands.get(row.gpu.uuid)
     if standing is None or row.instance is not None:
         return []
-    name = "" if standing.rank is None else f"TP{standing.rank} "
+    name = f"{standing.rank} " if standing.rank else ""
     return [Span(name, "dim"), Span(standing.word, "late" if standing.word == "late" else "wait")]
 
 
@@ -152,14 +155,13 @@ def group_title(group: Group, gpus: Sequence[Gpu], stands: Mapping[str, Standing
     """A rule with the job's name, how it was recognised, and what it draws."""
     kind = {"tensor": "tensor-parallel", "layer": "layer split", "pipeline": "pipeline", "data": "data-parallel"}
     name = group.id.rpartition("@")[0] or group.id
-    ranks = (
-        f"{len(group.uuids)} of {group.size} ranks"
-        if group.size and group.size != len(group.uuids)
-        else f"{len(group.uuids)} ranks"
-    )
+    lost = len(lost_of(group, gpus))
+    left_over = len(group.uuids) - lost
+    ranks = f"{left_over} of {group.size} ranks" if group.size and group.size != left_over else f"{left_over} ranks"
     late = sum(1 for uuid in group.uuids if uuid in stands and stands[uuid].word == "late")
-    held = f" ▲ {late} late, {len(group.uuids) - late} wait" if late else ""
-    power = sum(gpu.power_w for gpu in gpus if gpu.uuid in group.uuids and gpu.power_w is not None)
+    held = f" ▲ {late} late, {left_over - late} wait" if late else ""
+    # A lost GPU's row holds its last reading, which it no longer draws.
+    power = sum(gpu.power_w or 0.0 for gpu in gpus if gpu.uuid in group.uuids and gpu.state != "lost")
     right = f" {watts(power)} ─" if power else "─"
     left: Line = [
         Span("─ ", "rule"),
@@ -167,6 +169,8 @@ def group_title(group: Group, gpus: Sequence[Gpu], stands: Mapping[str, Standing
         Span(f" {name}", "title"),
         Span(f" ({ranks})", "dim"),
     ]
+    if lost:
+        left.append(Span(f" {SIGNS['lost']} {lost} lost", "lost"))
     if held:
         left.append(Span(held, "warning"))
     left.append(Span(" "))
@@ -177,8 +181,7 @@ def group_title(group: Group, gpus: Sequence[Gpu], stands: Mapping[str, Standing
 
 def grouped(rows: Sequence[Row], moment: Moment) -> tuple[list[Group], list[Row]]:
     """Groups of more than one GPU in the order of their first GPU, and the rows in that order, the ungrouped last."""
-    groups = [group for group in groups_of(moment.frame.gpus, {}) if len(group.uuids) > 1]
-    groups.sort(key=lambda group: min(group.indices))
+    groups = moment.groups()
     order: dict[str, int] = {}
     for group in groups:
         for uuid in group.uuids:

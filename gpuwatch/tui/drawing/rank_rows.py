@@ -5,10 +5,12 @@ from math import isnan
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.columns import ABSENT, Column, choose, draw_row, draw_title, text_column
+from gpuwatch.render.job_cells import rank_word
 from gpuwatch.render.text import SIGNS, bar, clean, wrap
-from gpuwatch.render.units import gib, gigabytes_per_s, span_of_time, watts, whole
+from gpuwatch.render.units import gib, gigabytes_per_s, index_list, span_of_time, watts, whole
 from gpuwatch.tui.drawing.gpu_rows import Standing
 from gpuwatch.tui.drawing.sparkline import bucket_means, sparkline
+from gpuwatch.tui.memberships import lost_of
 from gpuwatch.tui.moment import Moment
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.model.finding import Finding
@@ -28,8 +30,9 @@ _SPLITS = {
 def group_head(group: Group, moment: Moment, width: int) -> Line:
     """The job's name, how it shares its GPUs and how that is known, and what it draws."""
     name = clean(group.id.rpartition("@")[0] or group.id)
-    members = [gpu for gpu in (moment.gpu(uuid) for uuid in group.uuids) if gpu is not None]
-    count = len(group.uuids)
+    found = (moment.gpu(uuid) for uuid in group.uuids)
+    members = [gpu for gpu in found if gpu is not None and gpu.state != "lost"]
+    count = len(group.uuids) - len(lost_of(group, moment.frame.gpus))
     ranks = f"{count} of {group.size} ranks seen" if group.size and group.size > count else f"{count} ranks"
     left: Line = [Span("─ ", "rule"), Span(name, "title"), Span(f" · {_SPLITS[group.split]} · {ranks}", "dim")]
     power = sum(gpu.power_w for gpu in members if gpu.power_w is not None)
@@ -47,9 +50,13 @@ def group_head(group: Group, moment: Moment, width: int) -> Line:
 def group_verdict(group: Group, moment: Moment, width: int) -> list[Line]:
     """What was found about this group with cause, cost and what to do; else that its ranks keep step."""
     found = [finding for finding in moment.frame.findings if _is_about(finding, group)]
-    if not found:
+    lost = lost_of(group, moment.frame.gpus)
+    if not found and not lost:
         return [_in_step(group)]
     lines: list[Line] = []
+    if lost:
+        told = f" It lost GPU {index_list(lost)}: the other ranks can't go on without, they hang or abort."
+        lines.append(fit_line([Span(" "), Span(SIGNS["lost"], "lost"), Span(told, "lost text")], width))
     for finding in found[:2]:
         lines += _told(finding, moment, width)
     return lines
@@ -63,6 +70,9 @@ def _is_about(finding: Finding, group: Group) -> bool:
 
 def _in_step(group: Group) -> Line:
     if group.split in {"tensor", "data"}:
+        if group.size and group.size > len(group.uuids):
+            told = f" {len(group.uuids)} of its {group.size} ranks are seen here; these keep step."
+            return [Span(" "), Span(SIGNS["info"], "info"), Span(told, "dim")]
         return [Span(" "), Span(SIGNS["ok"], "ok"), Span(" Its ranks keep step.", "dim")]
     told = {
         "layer": " Layers take turns: each GPU idles while another works, and that is how it is meant.",
@@ -106,6 +116,7 @@ def _columns(
     moment: Moment,
     usual: Mapping[str, float | None],
 ) -> list[Column]:
+    lost = [gpu is not None and gpu.state == "lost" for gpu in gpus]
     late = [uuid in stands and stands[uuid].word == "late" for uuid in group.uuids]
     scale = max((gpu.power_limit_w or 0.0 for gpu in gpus if gpu is not None), default=0.0) or _highest(group, moment)
     clock_most = max((gpu.sm_clock_max_mhz or 0 for gpu in gpus if gpu is not None), default=0)
@@ -126,7 +137,7 @@ def _columns(
 
     ranks = group.ranks
     return [
-        text_column("", [[Span(SIGNS["warning"], "late")] if flag else [] for flag in late], priority=0, gap=1),
+        text_column("", [_sign(*flags) for flags in zip(lost, late, strict=True)], priority=0, gap=1),
         text_column("rank", [_rank(group, row) for row in range(len(ranks))], priority=0, gap=1),
         text_column("GPU", [[Span(str(index), "bold")] for index in group.indices], priority=0, right=True),
         Column(title="power, 5 min", draw=history, priority=5, least=12, most=_MOST_CELLS),
@@ -142,8 +153,20 @@ def _columns(
         *_where_known("°C", gpus, lambda gpu: gpu.temperature_c, 6),
         _figures("NVLink GB/s", gpus, _sent, 12),
         text_column("score", [_score(gpu) for gpu in gpus], priority=4, right=True),
-        text_column("", [_part(stands.get(uuid), group, moment) for uuid in group.uuids], priority=1, least=5),
+        text_column(
+            "",
+            [
+                [Span("lost", "lost")] if gone else _part(stands.get(uuid), group, moment)
+                for uuid, gone in zip(group.uuids, lost, strict=True)
+            ],
+            priority=1,
+            least=5,
+        ),
     ]
+
+
+def _sign(lost: bool, late: bool) -> Line:
+    return [Span(SIGNS["lost"], "lost")] if lost else [Span(SIGNS["warning"], "late")] if late else []
 
 
 def _highest(group: Group, moment: Moment) -> float:
@@ -152,9 +175,8 @@ def _highest(group: Group, moment: Moment) -> float:
 
 
 def _rank(group: Group, row: int) -> Line:
-    rank = group.ranks[row]
-    prefix = {"tensor": "TP", "pipeline": "PP", "data": "DP"}.get(group.split, "")
-    return [ABSENT] if rank is None else [Span(f"{prefix}{rank}")]
+    word = rank_word(group.split, group.ranks[row])
+    return [Span(word)] if word else [ABSENT]
 
 
 def _figures(title: str, gpus: Sequence[Gpu | None], told: Callable[[Gpu], str | None], priority: int) -> Column:

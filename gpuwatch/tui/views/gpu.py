@@ -26,6 +26,8 @@ _WORD, _FACTS_WIDTH = 20, 48
 # A chart's title tells the newest value, unless that is older.
 _STILL_NOW_S = 3.0
 _LEAST_HINT_WIDTH = 60
+# Below this a problem is told in one line, which the values have more need of.
+_LEAST_HEIGHT_FOR_SENTENCES = 18
 _LEAST_CHART_WIDTH, _LEAST_CHART_HEIGHT = 34, 4
 
 
@@ -54,7 +56,7 @@ class GpuView(View):
             return Drawing(lines=[[], [Span("  This node has no GPU to show.", "dim")]])
         gpu = moment.gpu(self.dashboard.chosen_gpu) or _worst_off(moment) or gpus[0]
         self.dashboard.chosen_gpu = gpu.uuid
-        drawing = Drawing(lines=_head(gpu, moment, width))
+        drawing = Drawing(lines=_head(gpu, moment, width, tall=height >= _LEAST_HEIGHT_FOR_SENTENCES))
         room = height - len(drawing.lines)
         if width >= 110:
             self._side_by_side(drawing, gpu, moment, (width, room))
@@ -137,7 +139,7 @@ def _worst_off(moment: Moment) -> Gpu | None:
     return None
 
 
-def _head(gpu: Gpu, moment: Moment, width: int) -> list[Line]:
+def _head(gpu: Gpu, moment: Moment, width: int, *, tall: bool) -> list[Line]:
     """Which GPU, how it is, and what is wrong with it in words."""
     facts, mark = next((facts, mark) for other, facts, mark in marked(moment.frame) if other.uuid == gpu.uuid)
     alarmed = RANK.get(mark, 0) >= RANK["stale"]
@@ -156,9 +158,9 @@ def _head(gpu: Gpu, moment: Moment, width: int) -> list[Line]:
     line = fit_line(line, max(width - len(others), 20))
     lines = [[*line, Span(" " * max(width - line_cells(line) - len(others), 0)), Span(others, "dim")]]
     if gpu.problem is not None:
-        lines.append(
-            fit_line([Span(f"   {clean(gpu.problem)}", f"{gpu.state} text" if gpu.state != "ok" else "dim")], width)
-        )
+        style = f"{gpu.state} text" if gpu.state != "ok" else "dim"
+        texts = wrap(clean(gpu.problem), max(width - 4, 20)) if tall else [clean(gpu.problem)]
+        lines += [fit_line([Span(f"   {text}", style)], width) for text in texts]
     users = list(gpu.processes or ())
     if users:
         told_of = ", ".join(

@@ -12,7 +12,7 @@ from gpuwatch.tui.drawing.room import charts_below
 from gpuwatch.tui.moment import Moment
 from gpuwatch.tui.views.rows import RowsView
 from gpuwatch_agent.detectors.baseline import busy_baselines, job_age_s
-from gpuwatch_agent.detectors.groups import Group, groups_of
+from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.history import History
 
 _LEAST_ROOM_FOR_CHARTS = 8
@@ -33,10 +33,7 @@ class GroupsView(RowsView):
 
     def picture(self, moment: Moment, width: int, height: int) -> Drawing:
         """Every group with its verdict above and its ranks below."""
-        groups = sorted(
-            (group for group in groups_of(moment.frame.gpus, {}) if len(group.uuids) > 1),
-            key=lambda group: min(group.indices),
-        )
+        groups = moment.groups()
         self.take_rows([uuid for group in groups for uuid in group.uuids])
         self._follow_choice(groups)
         if not groups:

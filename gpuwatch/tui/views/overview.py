@@ -67,9 +67,7 @@ class Overview(RowsView):
                     lines.append(group_title(group, moment.frame.gpus, stands, width))
                     hits.append(Hit(len(lines) - 1, 0, width, f"app.open_group({group.id!r})"))
                 else:
-                    lines.append(
-                        [Span("─", "rule"), Span(" in no group ", "dim"), Span("─" * max(width - 14, 0), "rule")]
-                    )
+                    lines.append(_rule(_outside(rows[position:]), width))
             line = draw_row(layout, position)
             chosen = row.gpu.uuid == self.chosen_key and row.instance is None and self.has_focus
             hits.append(Hit(len(lines), 0, width, f"choose({row.gpu.uuid!r})", _why_absent(row)))
@@ -105,6 +103,16 @@ class Overview(RowsView):
     def on_blur(self) -> None:
         """The cursor is not seen."""
         self.redraw()
+
+
+def _outside(rows: Sequence[Row]) -> str:
+    """A GPU that was lost before anybody looked may have been in a group."""
+    unknown = all(row.gpu.state == "lost" or row.gpu.processes is None for row in rows)
+    return "group not known" if unknown else "in no group"
+
+
+def _rule(word: str, width: int) -> Line:
+    return [Span("─", "rule"), Span(f" {word} ", "dim"), Span("─" * max(width - len(word) - 3, 0), "rule")]
 
 
 def _no_gpus(moment: Moment, width: int) -> list[Line]:

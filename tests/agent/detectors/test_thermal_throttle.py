@@ -32,7 +32,7 @@ def test_a_hot_rank_is_told_within_fifteen_seconds() -> None:
     finding = only(story.passes(5, change))
     assert (finding.severity, finding.gpus) == ("critical", [5])
     assert finding.summary == (
-        "GPU 5 is slowed down by heat (89 °C, limit 87): 1,065 of 1,980 MHz, up to 46 % slower; "
+        "GPU 5 is slowed down by heat (89 °C, clocks fall from 87): 1,065 of 1,980 MHz, up to 46 % slower; "
         "the other 7 GPUs of its group wait for it."
     )
     assert finding.cause == "It alone is hot, the other 7 are at 60 °C: its own airflow or heat sink."

@@ -18,13 +18,14 @@ import pytest
 
 from gpuwatch.agent_address import read_hosts
 from gpuwatch.cli import main
-from gpuwatch.cli.dashboard import make_app
+from gpuwatch.cli.dashboard import make_app, run
+from gpuwatch.cli.terminal import Terminal
 from gpuwatch.local_agent import find_local_agent
 from gpuwatch.source import command_config
 from gpuwatch.tui.app import GpuwatchApp
 from gpuwatch.tui.feeds.embedded import EmbeddedFeed
 from gpuwatch.tui.feeds.remote import RemoteFeed
-from gpuwatch_agent.config import AgentSection, Config
+from gpuwatch_agent.config import AgentSection, Config, DashboardSection
 from gpuwatch_agent.model.errors import AgentUnreachableError, UsageError
 from support.running_agent import RunningAgent, running_agent
 
@@ -283,3 +284,20 @@ def test_killed_outright_it_leaves_no_sampler_behind(screen: Callable[..., Scree
         assert select.select([watched], [], [], 20.0)[0], "the sampler is still there"
     finally:
         os.close(watched)
+
+
+def test_read_only_by_flag_can_not_be_undone_from_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--read-only` reaches the dashboard, and its settings page may not take it back."""
+    seen: list[tuple[bool, bool]] = []
+
+    def look(app: GpuwatchApp, *, mouse: bool) -> int:
+        before = app.read_only
+        app.apply_settings(DashboardSection(read_only=False))
+        seen.append((before, app.read_only))
+        return 0 if mouse else 1
+
+    monkeypatch.setattr("gpuwatch.tui.launch.run_to_its_end", look)
+    monkeypatch.setattr("gpuwatch.tui.launch.look", lambda: Terminal(80, 24, True, True, True))
+    for flags in ({"read_only": True}, {}):
+        assert run(options(sim=SIMULATED, **flags)) == 0
+    assert seen == [(True, True), (False, False)]

@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from gpuwatch.tui.app import GpuwatchApp
+from gpuwatch.tui.dialogs.base import Page
 from gpuwatch.tui.feeds.recorded import RecordedFeed
 from gpuwatch.tui.views.registry import VIEWS
 from support.dashboard_screen import Scene, opened, screen_of, words
@@ -208,6 +209,20 @@ def test_help_opens_and_closes(key: str) -> None:
             await pilot.press(closing)
             assert len(app.screen_stack) == 1
         assert app.is_running
+
+    _play(act)
+
+
+def test_help_tells_every_key_of_a_view_once() -> None:
+    """A view that adds no keys to those of a list has them once."""
+
+    async def act(app: GpuwatchApp, pilot: Pilot[None]) -> None:
+        await pilot.press("h")
+        await pilot.pause()
+        page = app.screen
+        assert isinstance(page, Page)
+        told = ["".join(span.text for span in line).strip() for line in page._draw(80)]
+        assert sum(line.startswith("PgUp") for line in told) == 1
 
     _play(act)
 

@@ -41,6 +41,13 @@ def test_header_and_footer_are_never_wider_than_the_screen() -> None:
                 assert line_cells(draw_footer(_TABS, "overview", seen, width).lines[0]) <= max(width, 24)
 
 
+def test_the_header_never_runs_into_the_freshness() -> None:
+    """Where the node's line fills its room to the last cell, a cell is kept free."""
+    moment = moment_of("dgx-h100-8")
+    for width in range(100, 201):
+        assert " ● live" in words(draw_header(moment, width))
+
+
 def test_findings_are_counted_on_their_tab() -> None:
     """The worst kind with its sign; a healthy node has nothing there."""
     assert "6 Findings ✖2 " in words(draw_footer(_TABS, "overview", moment_of("dgx-h100-8+hot@5"), 120).lines[0])

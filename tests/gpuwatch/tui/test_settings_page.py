@@ -161,4 +161,4 @@ def test_where_only_reading_is_allowed_the_pace_stays() -> None:
             await pilot.press("plus")
             return [note.message for note in app._notifications]
 
-    assert any("read_only" in note for note in asyncio.run(scene()))
+    assert any("read-only" in note for note in asyncio.run(scene()))
