@@ -223,6 +223,20 @@ class MetricsSection(Struct, frozen=True, kw_only=True):
     ] = 8
 
 
+class ProbesSection(Struct, frozen=True, kw_only=True):
+    """Measurements on demand: `gpuwatch probe`; see docs/probes.md."""
+
+    directory: Annotated[
+        str | None,
+        Meta(
+            description="Where their results lie, $XDG_STATE_HOME/gpuwatch/probes (~/.local/state) unless set. An agent that "
+            "runs as another user than who measures needs the same folder to show them.",
+            extra={"allowed": "a path"},
+        ),
+    ] = None
+    keep: Annotated[int, Meta(description="How many results are kept; older ones go.", ge=1, le=10000)] = 200
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that can be set, by section."""
 
@@ -235,6 +249,7 @@ class Config(Struct, frozen=True, kw_only=True):
     dcgm: DcgmSection = DcgmSection()
     notify: NotifySection = NotifySection()
     metrics: MetricsSection = MetricsSection()
+    probes: ProbesSection = ProbesSection()
     groups: dict[str, list[int]] = {}
     """Declared groups of GPUs that work in step, by name; they override what is inferred."""
     findings: dict[str, dict[str, Any]] = {}

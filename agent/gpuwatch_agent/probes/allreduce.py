@@ -1,0 +1,251 @@
+"""The all-reduce probe: its ranks are started, listened to, stopped, and what they measured is judged."""
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gpuwatch_agent.probes.child import ChildEnd, Event, Patience, run_child
+from gpuwatch_agent.probes.explain import explain, refusal
+from gpuwatch_agent.probes.plan import LATENCY_UP_TO, Plan, size_in_words
+from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, Problem, RunState, bandwidths
+from gpuwatch_agent.probes.verdict import Judgement, judge
+
+_WORKER = ("-m", "gpuwatch_agent.probes.workers.allreduce")
+_LEAST_RETRY_S = 10.0
+# What a surrounding job may have set for its own ranks.
+_NOT_OURS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+_NOT_OURS_PREFIXES = ("TORCHELASTIC_", "PET_")
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far a probe is."""
+
+    phase: str
+    dtype: str | None = None
+    bytes: int | None = None
+    percent: float = 0.0
+    eta_s: float | None = None
+
+
+class _Told:
+    """What the ranks of one attempt have told so far."""
+
+    def __init__(self, ranks: int, on_progress: Callable[[Progress], None]) -> None:
+        self.rows: list[AllReduceRow] = []
+        self.torch_version: str | None = None
+        self.nccl_version: str | None = None
+        self.refused: str | None = None
+        self.out_of_memory_at: int | None = None
+        self.finished = False
+        self._ranks = ranks
+        self._on_progress = on_progress
+
+    def hear(self, event: Event) -> None:
+        """Take in one event; a kind that is not known is from a later worker and says nothing here."""
+        kind = event["event"]
+        if kind == "starting":
+            self.torch_version, self.nccl_version = event["torch"], event["nccl"]
+            self._on_progress(Progress(phase="connecting"))
+        elif kind == "refused":
+            self.refused = event["reason"]
+        elif kind == "progress":
+            self._on_progress(msgspec.convert(event, Progress))
+        elif kind == "result":
+            self.rows.append(self._row(event))
+        elif kind == "out_of_memory":
+            self.out_of_memory_at = event["bytes"]
+        elif kind == "finished":
+            self.finished = True
+
+    def _row(self, event: Event) -> AllReduceRow:
+        measured: dict[str, Any] = {name: value for name, value in event.items() if name != "event"}
+        algorithm, bus = bandwidths(event["bytes"], event["time_us"] / 1e6, self._ranks)
+        return msgspec.convert({**measured, "algbw_gb_per_s": algorithm, "busbw_gb_per_s": bus}, AllReduceRow)
+
+
+class AllReduceRun:
+    """One run from its start to its result, which can be had at any moment in between."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        node: str,
+        earlier: Sequence[AllReduceResult] = (),
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        worker: Sequence[str] = _WORKER,
+        environ: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._plan, self._node, self._earlier = plan, node, earlier
+        self._on_progress, self._wall_clock, self._clock = on_progress, wall_clock, clock
+        self._worker = worker
+        self._environ = dict(os.environ if environ is None else environ)
+        self._patience = patience or Patience(deadline_s=plan.deadline_s)
+        self._started_at = wall_clock()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self._started_at))
+        self.id = f"{stamp}-allreduce-{secrets.token_hex(2)}"
+        self._told = _Told(plan.ranks, on_progress)
+        self._p2p_disabled = self._environ.get("NCCL_P2P_DISABLE") == "1"
+        self._notes = list(plan.notes)
+        self._stderr: str | None = None
+
+    async def run(self) -> AllReduceResult:
+        """Measure; where a hang could be the P2P path's, try once more without it."""
+        began = self._clock()
+        end = await self._attempt(self._patience)
+        left_s = self._patience.deadline_s - (self._clock() - began)
+        if end.how != "silent" or self._plan.device == "cpu" or self._p2p_disabled or left_s < _LEAST_RETRY_S:
+            return self._result(*self._ended(end))
+        hung, hung_stderr = self._told, self._stderr
+        self._told = _Told(self._plan.ranks, self._on_progress)
+        self._p2p_disabled = True
+        second = await self._attempt(msgspec.structs.replace(self._patience, deadline_s=left_s))
+        if self._told.rows:
+            return self._result("done" if self._told.finished else "partial", _P2P_BROKEN)
+        self._told, self._stderr, self._p2p_disabled = hung, hung_stderr or self._stderr, False
+        self._notes.append("A second try without P2P came to nothing, too.")
+        state, problem = self._ended(end)
+        return self._result(state, problem if second.how == "silent" else self._ended(second)[1] or problem)
+
+    def cut_short(self) -> AllReduceResult:
+        """What there is when somebody has stopped it."""
+        problem = Problem(kind="cancelled", message="Stopped before its end.", action="Run it again for the whole.")
+        return self._result("cancelled", problem)
+
+    async def _attempt(self, patience: Patience) -> ChildEnd:
+        self._on_progress(Progress(phase="starting"))
+        end = await run_child(
+            self._command(),
+            run=f"{self.id}-{secrets.token_hex(4)}",
+            environment=self._environment(),
+            patience=patience,
+            on_event=self._told.hear,
+        )
+        if end.survivors:
+            pids = ", ".join(map(str, end.survivors))
+            self._notes.append(f"Processes that can't be killed, because they hang in the driver: {pids}.")
+        self._stderr = None if self._told.finished and end.exit_status == 0 else end.stderr[-8192:] or None
+        return end
+
+    def _command(self) -> list[str]:
+        spec = {
+            "device": self._plan.device,
+            "timeout_s": max(min(self._patience.deadline_s, 60.0), 1.0),
+            "dtypes": self._plan.dtypes,
+            "steps": self._plan.steps,
+            "latency_up_to": LATENCY_UP_TO,
+            "seconds_a_size": self._plan.seconds_a_size,
+        }
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+        ranks = ["--nproc-per-node", str(self._plan.ranks), "--max-restarts", "0"]
+        return [*torchrun, *ranks, *self._worker, msgspec.json.encode(spec).decode()]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in self._environ.items()
+            if name not in _NOT_OURS and not name.startswith(_NOT_OURS_PREFIXES)
+        }
+        ours = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        if self._plan.device == "cuda":
+            ours["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in self._plan.gpus)
+            if self._p2p_disabled:
+                ours["NCCL_P2P_DISABLE"] = "1"
+        else:
+            ours["CUDA_VISIBLE_DEVICES"] = ""
+            ours["GLOO_SOCKET_IFNAME"] = "lo"
+        return {**kept, **ours}
+
+    def _ended(self, end: ChildEnd) -> tuple[RunState, Problem | None]:
+        """What an attempt that was left alone came to."""
+        told = self._told
+        state: RunState = "partial" if told.rows else "failed"
+        if told.out_of_memory_at is not None:
+            return state, _out_of_memory(told.out_of_memory_at)
+        if told.finished:
+            return "done", None
+        if end.how == "deadline":
+            return state, _too_late(self._patience.deadline_s)
+        if end.how == "silent":
+            return state, _HANG
+        return state, refusal(told.refused) if told.refused is not None else explain(end)
+
+    def _result(self, state: RunState, problem: Problem | None) -> AllReduceResult:
+        told, plan = self._told, self._plan
+        judgement = judge(told.rows, plan, self._earlier)
+        passed, verdict = _overruled(judgement, problem, has_rows=bool(told.rows))
+        return AllReduceResult(
+            id=self.id,
+            node=self._node,
+            started_at=self._started_at,
+            finished_at=self._wall_clock(),
+            state=state,
+            device=plan.device,
+            backend="nccl" if plan.device == "cuda" else "gloo",
+            comparable=plan.device == "cuda",
+            ranks=plan.ranks,
+            gpus=plan.gpus,
+            fabric=plan.fabric,
+            quick=plan.quick,
+            p2p_disabled=self._p2p_disabled,
+            torch_version=told.torch_version,
+            nccl_version=told.nccl_version,
+            results=told.rows,
+            expected=judgement.expected,
+            usual=judgement.usual,
+            late_rank=judgement.late_rank,
+            passed=passed,
+            verdict=verdict,
+            problem=problem,
+            notes=self._notes,
+            stderr=self._stderr,
+        )
+
+
+_P2P_BROKEN = Problem(
+    kind="p2p_broken",
+    message="The P2P path is broken: the ranks hung with it and worked without (NCCL_P2P_DISABLE=1).",
+    action="Mostly IOMMU or ACS: switch them off in the BIOS or by the kernel's command line; until then run jobs with "
+    "NCCL_P2P_DISABLE=1.",
+)
+_HANG = Problem(
+    kind="hang",
+    message="The ranks hung: none said anything for too long.",
+    action="`gpuwatch check` and `dmesg | grep -i xid` may name a GPU or link.",
+)
+
+
+def _too_late(deadline_s: float) -> Problem:
+    return Problem(
+        kind="deadline",
+        message=f"Not done within {deadline_s:g} s.",
+        action="Give it longer with --deadline, or less to do with --quick or --sizes.",
+    )
+
+
+def _out_of_memory(size: int) -> Problem:
+    return Problem(
+        kind="out_of_memory",
+        message=f"Memory did not suffice for messages of {size_in_words(size)}.",
+        action="Ask for smaller ones with --sizes, or free memory first.",
+    )
+
+
+def _overruled(judgement: Judgement, problem: Problem | None, *, has_rows: bool) -> tuple[bool | None, str]:
+    """A diagnosis says more than the figures; figures of a part are still figures."""
+    if problem is None:
+        return judgement.passed, judgement.verdict
+    if problem.kind in {"p2p_broken", "hang"}:
+        return False, f"{problem.message} {problem.action}"
+    if not has_rows:
+        return None, f"{problem.message} {problem.action}".strip()
+    return (False if judgement.passed is False else None), f"{problem.message} So far: {judgement.verdict}"

@@ -1,0 +1,147 @@
+"""What a run of a probe leaves: the document of `--json`, of the file it is stored in, and of comparisons."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from gpuwatch_agent.model.probe import ProbeFigure, ProbeOutcome
+
+SCHEMA = 1
+GIGA = 1e9
+
+RunState = Literal["done", "partial", "failed", "cancelled"]
+
+
+class AllReduceRow(Struct, frozen=True, kw_only=True):
+    """One message size."""
+
+    bytes: int
+    dtype: str
+    iterations: int
+    time_us: float
+    """Mean time of a call on the slowest rank, calls fired one behind the other."""
+    latency_us_p50: float
+    latency_us_p99: float | None
+    """Null below 100 calls, which have no such percentile."""
+    algbw_gb_per_s: float
+    busbw_gb_per_s: float
+    rank_us_p50: list[float]
+    """How long each rank spends in a call: who comes late spends the least."""
+    wrong: int
+    """Elements that were not the exact sum, over all ranks."""
+
+
+class ProbedGpu(Struct, frozen=True, kw_only=True):
+    """A GPU that took part."""
+
+    index: int
+    uuid: str
+    name: str | None = None
+
+
+class LateRank(Struct, frozen=True, kw_only=True):
+    """The rank for which the others wait."""
+
+    rank: int
+    gpu: int | None
+    bytes: int
+    waited_us: float
+    """By how much longer the others spend in a call of that size."""
+
+
+class Expected(Struct, frozen=True, kw_only=True):
+    """What was measured elsewhere on the same boards and fabric."""
+
+    busbw_gb_per_s: float
+    at_bytes: int
+    what: str
+    source: str
+
+
+class Usual(Struct, frozen=True, kw_only=True):
+    """What the same GPUs gave in earlier runs."""
+
+    busbw_gb_per_s: float
+    at_bytes: int
+    runs: int
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What kept the probe from being whole, in words, and what to do."""
+
+    kind: str
+    message: str
+    action: str
+
+
+class AllReduceResult(Struct, frozen=True, kw_only=True, tag_field="kind", tag="allreduce"):
+    """One run of `probe allreduce`."""
+
+    schema: int = SCHEMA
+    id: str
+    node: str
+    started_at: float
+    finished_at: float
+    state: RunState
+    device: Literal["cuda", "cpu"]
+    backend: Literal["nccl", "gloo"]
+    comparable: bool
+    """False on a processor: its figures say nothing about GPUs."""
+    ranks: int
+    gpus: list[ProbedGpu]
+    fabric: str | None
+    quick: bool
+    p2p_disabled: bool
+    """Whether these figures come from the second try, without P2P."""
+    torch_version: str | None
+    nccl_version: str | None
+    results: list[AllReduceRow]
+    expected: Expected | None
+    usual: Usual | None
+    late_rank: LateRank | None
+    passed: bool | None
+    verdict: str
+    problem: Problem | None
+    notes: list[str]
+    stderr: str | None
+    """The last that the ranks wrote there, where something went wrong."""
+
+
+ProbeResult = AllReduceResult
+"""All kinds of results; a second one makes this a union, told apart by `kind`."""
+
+
+def bandwidths(count: int, seconds: float, ranks: int) -> tuple[float, float]:
+    """Algorithm and bus bandwidth in GB/s of an all-reduce of `count` bytes, as nccl-tests defines them."""
+    algorithm = count / seconds / GIGA
+    return algorithm, algorithm * 2 * (ranks - 1) / ranks
+
+
+def peak_row(rows: list[AllReduceRow]) -> AllReduceRow | None:
+    """The largest message, of the type that does best there: the one bandwidth to quote."""
+    largest = max((row.bytes for row in rows), default=0)
+    return max((row for row in rows if row.bytes == largest), key=lambda row: row.busbw_gb_per_s, default=None)
+
+
+def outcome_of(result: ProbeResult) -> ProbeOutcome:
+    """What the node's frame carries of it."""
+    figures: list[ProbeFigure] = []
+    peak = peak_row(result.results)
+    if peak is not None:
+        least = min(result.results, key=lambda row: row.bytes)
+        figures = [
+            ProbeFigure(name="allreduce_bus_bandwidth_bytes_per_s", value=peak.busbw_gb_per_s * GIGA),
+            ProbeFigure(name="allreduce_latency_s", value=least.latency_us_p50 / 1e6),
+        ]
+    return ProbeOutcome(
+        id=result.id,
+        kind="allreduce",
+        started_at=result.started_at,
+        finished_at=result.finished_at,
+        gpus=[gpu.index for gpu in result.gpus],
+        ranks=result.ranks,
+        backend=result.backend,
+        passed=result.passed,
+        verdict=result.verdict,
+        figures=figures,
+    )
