@@ -109,12 +109,13 @@ class AllReduceRun:
         self._told = _Told(self._plan.ranks, self._on_progress)
         self._p2p_disabled = True
         second = await self._attempt(msgspec.structs.replace(self._patience, deadline_s=left_s))
-        if self._told.rows:
+        # Whoever gets no further without P2P has another trouble.
+        if self._told.finished or len(self._told.rows) > len(hung.rows):
             return self._result("done" if self._told.finished else "partial", _P2P_BROKEN)
+        how = "hung, too" if second.how == "silent" else "came to nothing, too"
+        self._notes.append(f"A second try without P2P {how}.")
         self._told, self._stderr, self._p2p_disabled = hung, hung_stderr or self._stderr, False
-        self._notes.append("A second try without P2P came to nothing, too.")
-        state, problem = self._ended(end)
-        return self._result(state, problem if second.how == "silent" else self._ended(second)[1] or problem)
+        return self._result(*self._ended(end))
 
     def cut_short(self) -> AllReduceResult:
         """What there is when somebody has stopped it."""
@@ -145,6 +146,7 @@ class AllReduceRun:
             "latency_up_to": LATENCY_UP_TO,
             "seconds_a_size": self._plan.seconds_a_size,
         }
+        # The ranks meet on this host, at a port that is free: other jobs' addresses and ports do not matter.
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
         ranks = ["--nproc-per-node", str(self._plan.ranks), "--max-restarts", "0"]
         return [*torchrun, *ranks, *self._worker, msgspec.json.encode(spec).decode()]

@@ -21,6 +21,7 @@ _LONGEST_LINE = 1 << 20
 _GRACE_S = 2.0
 _GIVE_UP_S = 8.0
 _LOOK_AGAIN_S = 0.05
+_TICK_S = 0.2
 
 Event = Mapping[str, Any]
 
@@ -45,11 +46,42 @@ class ChildEnd(Struct, frozen=True, kw_only=True):
     """Processes that could not even be killed: they hang in the driver."""
 
 
+class _Exit:
+    """Whether a process has ended; asyncio itself would wait for whoever still holds its pipes, too."""
+
+    def __init__(self, pid: int) -> None:
+        self.over = asyncio.Event()
+        try:
+            self._descriptor: int | None = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._descriptor = None
+            self.over.set()
+        else:
+            asyncio.get_running_loop().add_reader(self._descriptor, self._note)
+
+    def _note(self) -> None:
+        self.over.set()
+        self.close()
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    async def within(self, seconds: float) -> bool:
+        """Wait so long at most."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.over.wait(), seconds)
+        return self.over.is_set()
+
+
 class _Running:
     """What is known of a program while it runs."""
 
     def __init__(self, process: asyncio.subprocess.Process, on_event: Callable[[Event], None]) -> None:
         self.process = process
+        self.exit = _Exit(process.pid)
         self.spoken = False
         self.heard_at = asyncio.get_running_loop().time()
         self._on_event = on_event
@@ -129,8 +161,9 @@ async def run_child(
         try:
             how = await _until_over(running, patience)
         finally:
-            survivors = await _carried_through(process, run)
+            survivors = await _carried_through(running, run)
             await _heard_out(listening)
+            running.exit.close()
             remove_shared_memory(memory_before)
         return ChildEnd(
             how=how,
@@ -143,20 +176,13 @@ async def run_child(
 async def _until_over(running: _Running, patience: Patience) -> Literal["exited", "deadline", "silent"]:
     loop = asyncio.get_running_loop()
     over_at = loop.time() + patience.deadline_s
-    waiting = asyncio.ensure_future(running.process.wait())
-    try:
-        while True:
-            silent_at = running.heard_at + (patience.silence_s if running.spoken else patience.start_s)
-            done, _ = await asyncio.wait({waiting}, timeout=max(min(over_at, silent_at) - loop.time(), 0))
-            if done:
-                return "exited"
-            now = loop.time()
-            if now >= over_at:
-                return "deadline"
-            if now >= running.heard_at + (patience.silence_s if running.spoken else patience.start_s):
-                return "silent"
-    finally:
-        waiting.cancel()
+    while not await running.exit.within(_TICK_S):
+        now = loop.time()
+        if now >= over_at:
+            return "deadline"
+        if now >= running.heard_at + (patience.silence_s if running.spoken else patience.start_s):
+            return "silent"
+    return "exited"
 
 
 async def _heard_out(listening: Sequence[asyncio.Task[None]]) -> None:
@@ -166,10 +192,10 @@ async def _heard_out(listening: Sequence[asyncio.Task[None]]) -> None:
         task.cancel()
 
 
-async def _carried_through(process: asyncio.subprocess.Process, run: str) -> set[int]:
+async def _carried_through(running: _Running, run: str) -> set[int]:
     """Clear away, whatever comes: who cancels again gets it done without further grace."""
     hurry = asyncio.Event()
-    clearing = asyncio.create_task(_clear(process, run, hurry))
+    clearing = asyncio.create_task(_clear(running, run, hurry))
     while not clearing.done():
         with suppress(asyncio.CancelledError):
             await asyncio.shield(clearing)
@@ -178,32 +204,33 @@ async def _carried_through(process: asyncio.subprocess.Process, run: str) -> set
     return clearing.result()
 
 
-async def _clear(process: asyncio.subprocess.Process, run: str, hurry: asyncio.Event) -> set[int]:
+async def _clear(running: _Running, run: str, hurry: asyncio.Event) -> set[int]:
     """Ask, then kill: ranks first, so that their parent reaps them; gives what could not be killed."""
     loop = asyncio.get_running_loop()
-    if process.returncode is None:
-        _signal_group(process.pid, signal.SIGTERM)
-        await _ended(process, _GRACE_S, hurry)
+    leader, ended = running.process.pid, running.exit
+    if not ended.over.is_set():
+        _signal_group(leader, signal.SIGTERM)
+        await _ended(ended, _GRACE_S, hurry)
     give_up_at = loop.time() + _GIVE_UP_S
     while (left := processes_of(run)) and loop.time() < give_up_at:
-        ranks = left - {process.pid}
+        ranks = left - {leader}
         for pid in ranks or left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        if ranks and process.returncode is None:
-            await _ended(process, 1.0, hurry)
-        if process.returncode is None:
-            _signal_group(process.pid, signal.SIGKILL)
+        if ranks:
+            await _ended(ended, 1.0, hurry)
+        if not ended.over.is_set():
+            _signal_group(leader, signal.SIGKILL)
         await asyncio.sleep(_LOOK_AGAIN_S)
     if not left:
         # Nothing lives any more, so this can only be the reaping.
-        await process.wait()
+        await running.process.wait()
     return left
 
 
-async def _ended(process: asyncio.subprocess.Process, most_s: float, hurry: asyncio.Event) -> None:
+async def _ended(ended: _Exit, most_s: float, hurry: asyncio.Event) -> None:
     """Until the program has ended, time is up, or somebody is in a hurry."""
-    waiting = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(hurry.wait())]
+    waiting = [asyncio.create_task(one.wait()) for one in (ended.over, hurry)]
     await asyncio.wait(waiting, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
     for one in waiting:
         one.cancel()
