@@ -88,22 +88,22 @@ def _rate(value: float) -> str:
 
 
 def _ranks(result: AllReduceResult, width: int) -> list[Line]:
-    """How long each rank spends in a call of the largest size: who is late spends the least."""
-    if not result.results:
+    """The ranks side by side: the slow one works longer, the others wait longer."""
+    shown = result.rank_times[:_RANKS_SHOWN]
+    if not shown:
         return []
-    row = result.results[-1]
     times = ", ".join(
-        f"{f'GPU {result.gpus[rank].index}' if result.gpus else f'rank {rank}'} {_micros(time)}"
-        for rank, time in enumerate(row.rank_us_p50[:_RANKS_SHOWN])
+        f"{f'GPU {one.gpu}' if one.gpu is not None else f'rank {one.rank}'} {_micros(one.work_us_p50)} + {_micros(one.call_us_p50)}"
+        for one in shown
     )
-    more = f" and {len(row.rank_us_p50) - _RANKS_SHOWN} more" if len(row.rank_us_p50) > _RANKS_SHOWN else ""
-    words = f"µs in a call of {size_in_words(row.bytes)}, by rank: {times}{more}"
-    return [[Span(f" {text}", "dim")] for text in wrap(words, width - 1)]
+    more = f" and {len(result.rank_times) - len(shown)} more" if len(result.rank_times) > len(shown) else ""
+    words = f"ranks side by side, µs for the same work + in the call after it: {times}{more}"
+    return [*([Span(f" {text}", "dim")] for text in wrap(words, width - 1)), []]
 
 
 def to_csv(result: AllReduceResult) -> str:
     """One line a size; what is not known is an empty cell."""
-    columns = [name for name in AllReduceRow.__struct_fields__ if name != "rank_us_p50"]
+    columns = AllReduceRow.__struct_fields__
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "backend", "ranks", *columns])

@@ -68,7 +68,8 @@ for done, step in enumerate(steps):
     if done and what == "hang_later":
         hang()
     say("result", bytes=step["bytes"], dtype="float32", iterations=100, time_us=100.0, latency_us_p50=90.0,
-        latency_us_p99=120.0, rank_us_p50=[90.0] * 2, wrong=0)
+        latency_us_p99=120.0, wrong=0)
+say("ranks", work_us_p50=[50.0] * 2, call_us_p50=[90.0] * 2)
 say("finished")
 """
 

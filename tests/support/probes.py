@@ -51,7 +51,6 @@ def row(size: int, time_us: float, *, ranks: int = 8, **changes: Any) -> AllRedu
         latency_us_p99=2 * time_us,
         algbw_gb_per_s=algorithm,
         busbw_gb_per_s=bus,
-        rank_us_p50=[time_us] * ranks,
         wrong=0,
     )
     return structs.replace(plain, **changes)
@@ -76,6 +75,7 @@ def result(rows: list[AllReduceRow], *, ranks: int = 8, **changes: Any) -> AllRe
         torch_version="2.13.0",
         nccl_version="2.29.3",
         results=rows,
+        rank_times=[],
         expected=None,
         usual=None,
         late_rank=None,

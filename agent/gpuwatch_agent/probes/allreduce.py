@@ -13,7 +13,7 @@ from msgspec import Struct
 from gpuwatch_agent.probes.child import ChildEnd, Event, Patience, run_child
 from gpuwatch_agent.probes.explain import explain, refusal
 from gpuwatch_agent.probes.plan import LATENCY_UP_TO, Plan, size_in_words
-from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, Problem, RunState, bandwidths
+from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, Problem, RankTimes, RunState, bandwidths
 from gpuwatch_agent.probes.verdict import Judgement, judge
 
 _WORKER = ("-m", "gpuwatch_agent.probes.workers.allreduce")
@@ -36,14 +36,15 @@ class Progress(Struct, frozen=True, kw_only=True):
 class _Told:
     """What the ranks of one attempt have told so far."""
 
-    def __init__(self, ranks: int, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, plan: Plan, on_progress: Callable[[Progress], None]) -> None:
         self.rows: list[AllReduceRow] = []
+        self.rank_times: list[RankTimes] = []
         self.torch_version: str | None = None
         self.nccl_version: str | None = None
         self.refused: str | None = None
         self.out_of_memory_at: int | None = None
         self.finished = False
-        self._ranks = ranks
+        self._plan = plan
         self._on_progress = on_progress
 
     def hear(self, event: Event) -> None:
@@ -58,6 +59,8 @@ class _Told:
             self._on_progress(msgspec.convert(event, Progress))
         elif kind == "result":
             self.rows.append(self._row(event))
+        elif kind == "ranks":
+            self.rank_times = self._times(event)
         elif kind == "out_of_memory":
             self.out_of_memory_at = event["bytes"]
         elif kind == "finished":
@@ -65,8 +68,17 @@ class _Told:
 
     def _row(self, event: Event) -> AllReduceRow:
         measured: dict[str, Any] = {name: value for name, value in event.items() if name != "event"}
-        algorithm, bus = bandwidths(event["bytes"], event["time_us"] / 1e6, self._ranks)
+        algorithm, bus = bandwidths(event["bytes"], event["time_us"] / 1e6, self._plan.ranks)
         return msgspec.convert({**measured, "algbw_gb_per_s": algorithm, "busbw_gb_per_s": bus}, AllReduceRow)
+
+
+    def _times(self, event: Event) -> list[RankTimes]:
+        both = zip(event["work_us_p50"], event["call_us_p50"], strict=True)
+        gpus = self._plan.gpus
+        return [
+            RankTimes(rank=rank, gpu=gpus[rank].index if gpus else None, work_us_p50=work, call_us_p50=call)
+            for rank, (work, call) in enumerate(both)
+        ]
 
 
 class AllReduceRun:
@@ -93,7 +105,7 @@ class AllReduceRun:
         self._started_at = wall_clock()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self._started_at))
         self.id = f"{stamp}-allreduce-{secrets.token_hex(2)}"
-        self._told = _Told(plan.ranks, on_progress)
+        self._told = _Told(plan, on_progress)
         self._p2p_disabled = self._environ.get("NCCL_P2P_DISABLE") == "1"
         self._notes = list(plan.notes)
         self._stderr: str | None = None
@@ -106,7 +118,7 @@ class AllReduceRun:
         if end.how != "silent" or self._plan.device == "cpu" or self._p2p_disabled or left_s < _LEAST_RETRY_S:
             return self._result(*self._ended(end))
         hung, hung_stderr = self._told, self._stderr
-        self._told = _Told(self._plan.ranks, self._on_progress)
+        self._told = _Told(self._plan, self._on_progress)
         self._p2p_disabled = True
         second = await self._attempt(msgspec.structs.replace(self._patience, deadline_s=left_s))
         # Whoever gets no further without P2P has another trouble.
@@ -183,7 +195,7 @@ class AllReduceRun:
 
     def _result(self, state: RunState, problem: Problem | None) -> AllReduceResult:
         told, plan = self._told, self._plan
-        judgement = judge(told.rows, plan, self._earlier)
+        judgement = judge(told.rows, told.rank_times, plan, self._earlier)
         passed, verdict = _overruled(judgement, problem, has_rows=bool(told.rows))
         return AllReduceResult(
             id=self.id,
@@ -202,6 +214,7 @@ class AllReduceRun:
             torch_version=told.torch_version,
             nccl_version=told.nccl_version,
             results=told.rows,
+            rank_times=told.rank_times,
             expected=judgement.expected,
             usual=judgement.usual,
             late_rank=judgement.late_rank,

@@ -25,8 +25,6 @@ class AllReduceRow(Struct, frozen=True, kw_only=True):
     """Null below 100 calls, which have no such percentile."""
     algbw_gb_per_s: float
     busbw_gb_per_s: float
-    rank_us_p50: list[float]
-    """How long each rank spends in a call: who comes late spends the least."""
     wrong: int
     """Elements that were not the exact sum, over all ranks."""
 
@@ -39,14 +37,24 @@ class ProbedGpu(Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class RankTimes(Struct, frozen=True, kw_only=True):
+    """One rank where all do the same work (a matrix product) between calls of 64 KiB."""
+
+    rank: int
+    gpu: int | None
+    work_us_p50: float
+    """For its own work: the slow one takes longer."""
+    call_us_p50: float
+    """In the call: whoever waits for a slow one spends longer there."""
+
+
 class LateRank(Struct, frozen=True, kw_only=True):
     """The rank for which the others wait."""
 
     rank: int
     gpu: int | None
-    bytes: int
-    waited_us: float
-    """By how much longer the others spend in a call of that size."""
+    slower_pct: float
+    """By how much longer its own work takes than the others'."""
 
 
 class Expected(Struct, frozen=True, kw_only=True):
@@ -96,6 +104,8 @@ class AllReduceResult(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     torch_version: str | None
     nccl_version: str | None
     results: list[AllReduceRow]
+    rank_times: list[RankTimes]
+    """Empty where it did not come to that."""
     expected: Expected | None
     usual: Usual | None
     late_rank: LateRank | None

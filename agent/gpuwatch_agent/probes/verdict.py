@@ -1,13 +1,12 @@
 """What the figures of an all-reduce mean: held against other machines, this node's own past, and the ranks to each other."""
 
-from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
 from gpuwatch_agent.probes.expectations import expected_busbw
 from gpuwatch_agent.probes.plan import Plan, size_in_words
-from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, Expected, LateRank, Usual, peak_row
+from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, Expected, LateRank, RankTimes, Usual, peak_row
 
 # nccl-tests, too, fails below nine tenths of what it is told to expect.
 _GOOD_ENOUGH = 0.9
@@ -15,7 +14,7 @@ _LIKE_USUAL = 0.85
 _LEAST_RUNS, _MOST_RUNS = 3, 10
 # Below this, machines with NVLink have not reached their pace.
 _ENOUGH_BYTES = 1 << 30
-_LATE_SHARE, _LATE_US = 0.3, 20.0
+_LATE_SHARE, _LATE_US = 0.1, 20.0
 
 
 class Judgement(NamedTuple):
@@ -28,16 +27,18 @@ class Judgement(NamedTuple):
     late_rank: LateRank | None = None
 
 
-def judge(rows: Sequence[AllReduceRow], plan: Plan, earlier: Sequence[AllReduceResult]) -> Judgement:
+def judge(
+    rows: Sequence[AllReduceRow], times: Sequence[RankTimes], plan: Plan, earlier: Sequence[AllReduceResult]
+) -> Judgement:
     """Judge at the largest message; `earlier` are this node's results, the newest first."""
     peak = peak_row(list(rows))
     if peak is None:
         return Judgement(None, "Nothing was measured.")
     expected = expected_busbw(plan.gpus, plan.fabric)
     usual = usual_busbw(plan, peak, earlier)
-    late = late_rank(rows, plan)
+    late = late_rank(times)
     passed, verdict = _held_against(rows, peak, plan, expected, usual)
-    return Judgement(passed, f"{verdict}{_about(late, plan)}", expected, usual, late)
+    return Judgement(passed, f"{verdict}{_about(late)}", expected, usual, late)
 
 
 def _held_against(
@@ -99,37 +100,21 @@ def usual_busbw(plan: Plan, peak: AllReduceRow, earlier: Sequence[AllReduceResul
     return Usual(busbw_gb_per_s=median(found), at_bytes=peak.bytes, runs=len(found))
 
 
-def late_rank(rows: Sequence[AllReduceRow], plan: Plan) -> LateRank | None:
-    """The rank that spends clearly less time in the calls than the others, who wait for it there, at most sizes."""
-    late = [(row, rank) for row in rows if (rank := _late_in(row.rank_us_p50)) is not None]
-    if not late:
+def late_rank(times: Sequence[RankTimes]) -> LateRank | None:
+    """The rank whose own work takes clearly longer than the others', who are seen to wait for it."""
+    if len(times) < 2:
         return None
-    (rank, times), *_ = Counter(rank for _, rank in late).most_common(1)
-    if 2 * times <= len(rows):
+    *others, slow = sorted(times, key=lambda one: one.work_us_p50)
+    usual_us = median(one.work_us_p50 for one in others)
+    extra_us = slow.work_us_p50 - usual_us
+    waited_us = median(one.call_us_p50 for one in others) - slow.call_us_p50
+    if extra_us < max(_LATE_SHARE * usual_us, _LATE_US) or waited_us < extra_us / 2:
         return None
-    row = max((row for row, one in late if one == rank), key=lambda row: row.bytes)
-    return LateRank(
-        rank=rank,
-        gpu=plan.gpus[rank].index if plan.gpus else None,
-        bytes=row.bytes,
-        waited_us=round(_waited(row.rank_us_p50), 1),
-    )
+    return LateRank(rank=slow.rank, gpu=slow.gpu, slower_pct=round(100 * extra_us / usual_us, 1))
 
 
-def _late_in(times: Sequence[float]) -> int | None:
-    waited = _waited(times)
-    if waited < _LATE_US or waited < _LATE_SHARE * median(times):
-        return None
-    return min(range(len(times)), key=times.__getitem__)
-
-
-def _waited(times: Sequence[float]) -> float:
-    least, *others = sorted(times)
-    return median(others) - least if others else 0.0
-
-
-def _about(late: LateRank | None, plan: Plan) -> str:
+def _about(late: LateRank | None) -> str:
     if late is None:
         return ""
-    who = f"GPU {late.gpu} (rank {late.rank})" if plan.gpus else f"Rank {late.rank}"
-    return f" {who} comes late: the others wait {late.waited_us:.0f} µs for it in each call of {size_in_words(late.bytes)}."
+    who = f"GPU {late.gpu} (rank {late.rank})" if late.gpu is not None else f"Rank {late.rank}"
+    return f" {who} takes {late.slower_pct:.0f} % longer than the others for the same work, and they wait for it."

@@ -23,6 +23,10 @@ _CHUNK = 3 << 20
 """Elements filled and compared at once; a multiple of the pattern's three."""
 
 
+_SHARED_BYTES = 64 << 10
+_WARM_TURNS, _TURNS = 10, 50
+
+
 class Rank:
     """This process among its peers, on its device."""
 
@@ -65,7 +69,8 @@ def main() -> None:
     rank = Rank(spec["device"], spec["timeout_s"])
     if rank.number == 0:
         say("connected", ranks=rank.count)
-    _sweep(rank, spec)
+    if _sweep(rank, spec):
+        _side_by_side(rank)
     distributed.barrier()
     if rank.number == 0:
         say("finished")
@@ -92,7 +97,8 @@ def _nccl_version(device: str) -> str | None:
     return ".".join(map(str, torch.cuda.nccl.version())) if device == "cuda" else None
 
 
-def _sweep(rank: Rank, spec: dict[str, Any]) -> None:
+def _sweep(rank: Rank, spec: dict[str, Any]) -> bool:
+    """All sizes; false where memory did not suffice for one."""
     steps = [(dtype, step) for dtype in spec["dtypes"] for step in spec["steps"]]
     pace = _Pace([step["bytes"] for _, step in steps], spec["seconds_a_size"])
     for done, (dtype, step) in enumerate(steps):
@@ -109,8 +115,49 @@ def _sweep(rank: Rank, spec: dict[str, Any]) -> None:
             )
         began = time.monotonic()
         if not _one_size(rank, dtype, step, spec["seconds_a_size"]):
-            return
+            return False
         pace.took(time.monotonic() - began)
+    return True
+
+
+def _side_by_side(rank: Rank) -> None:
+    """How long each rank takes for the same work between calls: in the calls alone all wait for each other alike."""
+    if rank.number == 0:
+        say("progress", phase="ranks", percent=99.0, eta_s=1.0)
+    side, kind = (4096, torch.bfloat16) if rank.on_gpu else (256, torch.float32)
+    factor = torch.ones(side, side, dtype=kind, device=rank.device)
+    shared = torch.zeros(_SHARED_BYTES // kind.itemsize, dtype=kind, device=rank.device)
+    moments: list[Any] = []
+
+    def mark() -> None:
+        if rank.on_gpu:
+            moments.append(torch.cuda.Event(enable_timing=True))
+            moments[-1].record()
+        else:
+            moments.append(time.perf_counter())
+
+    for turn in range(_WARM_TURNS + _TURNS):
+        if turn == _WARM_TURNS:
+            rank.synchronize()
+            moments.clear()
+            mark()
+        torch.mm(factor, factor)
+        mark()
+        distributed.all_reduce(shared)
+        mark()
+    rank.synchronize()
+    if rank.on_gpu:
+        spans = [before.elapsed_time(after) / 1e3 for before, after in pairwise(moments)]
+    else:
+        spans = [after - before for before, after in pairwise(moments)]
+    work_s, call_s = (_percentile(sorted(spans[place::2]), 0.5) for place in (0, 1))
+    by_rank = rank.gathered([work_s, call_s])
+    if rank.number == 0:
+        say(
+            "ranks",
+            work_us_p50=[round(1e6 * work, 2) for work, _ in by_rank],
+            call_us_p50=[round(1e6 * call, 2) for _, call in by_rank],
+        )
 
 
 class _Pace:
@@ -155,7 +202,6 @@ def _one_size(rank: Rank, dtype: str, step: dict[str, int], budget_s: float) -> 
             time_us=1e6 * max(times[0] for times in by_rank),
             latency_us_p50=1e6 * _percentile(whole_s, 0.5),
             latency_us_p99=1e6 * _percentile(whole_s, 0.99) if iterations >= 100 else None,
-            rank_us_p50=[round(1e6 * _percentile(sorted(times[1:]), 0.5), 3) for times in by_rank],
             wrong=int(wrong),
         )
     return True
