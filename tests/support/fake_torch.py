@@ -11,7 +11,7 @@ _TORCHRUN = """
 import os, signal, subprocess, sys
 arguments = sys.argv[1:]
 count = int(arguments[arguments.index("--nproc-per-node") + 1])
-if os.environ.get("FAKE_RANKS") == "stubborn":
+if os.environ.get("FAKE_RANKS", "").startswith("stubborn"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 rank = os.path.join(os.path.dirname(__file__), "rank.py")
 ranks = [
@@ -46,8 +46,9 @@ say("starting", torch="2.13.0+fake", nccl="2.29.3")
 if what == "no_nccl":
     say("refused", reason="no_nccl")
     sys.exit(1)
-if what == "stubborn":
+if what.startswith("stubborn"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if what == "stubborn":
     hang()
 if what == "hang" or (what == "hang_with_p2p" and os.environ.get("NCCL_P2P_DISABLE") != "1"):
     hang()
@@ -65,7 +66,7 @@ for done, step in enumerate(steps):
         os.kill(os.getpid(), signal.SIGSEGV)
     if done and what == "lost":
         sys.exit("RuntimeError: CUDA error: unspecified launch failure")
-    if done and what == "hang_later":
+    if done and what in {"hang_later", "stubborn_later"}:
         hang()
     say("result", bytes=step["bytes"], dtype="float32", iterations=100, time_us=100.0, latency_us_p50=90.0,
         latency_us_p99=120.0, wrong=0)

@@ -71,7 +71,6 @@ class _Told:
         algorithm, bus = bandwidths(event["bytes"], event["time_us"] / 1e6, self._plan.ranks)
         return msgspec.convert({**measured, "algbw_gb_per_s": algorithm, "busbw_gb_per_s": bus}, AllReduceRow)
 
-
     def _times(self, event: Event) -> list[RankTimes]:
         both = zip(event["work_us_p50"], event["call_us_p50"], strict=True)
         gpus = self._plan.gpus

@@ -247,8 +247,8 @@ def _power_below(count: int) -> int:
 
 def parse_sizes(text: str) -> tuple[int, int]:
     """`1K:1G` as bytes; a single size stands for itself."""
-    first, _, last = text.partition(":")
-    sizes = _size(first), _size(last or first)
+    first, colon, last = text.partition(":")
+    sizes = _size(first), _size(last if colon else first)
     if not _LEAST_BYTES <= sizes[0] <= sizes[1] <= _MOST_BYTES:
         raise ValueError(f"{text!r} is not FROM:TO with 1K ≤ FROM ≤ TO ≤ 64G")
     return sizes

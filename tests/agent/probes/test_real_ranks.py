@@ -38,7 +38,7 @@ allreduce.main()
 
 
 def environ_of(folder: Path) -> dict[str, str]:
-    """As on a machine where another job has set the meeting point of its own ranks, to a port that is taken."""
+    """As inside another job, which has set where its own ranks meet: an address that nobody here has."""
     return {**os.environ, "OF_TEST": str(folder), "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1", "WORLD_SIZE": "8"}
 
 
@@ -85,7 +85,7 @@ def test_a_slow_rank_and_wrong_sums_show(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_is_killed_ends_the_run_with_what_was_measured(tmp_path: Path) -> None:
-    """kill -9 on rank 1 in the middle: named, the sizes before it kept, nothing left."""
+    """A kill -9 on rank 1 in the middle: named, the sizes before it kept, nothing left."""
     many = [Step(bytes=1024 << place, iterations=50, warmup=2) for place in range(10)]
     two = plan(on_cpu=True, steps=many)
 
