@@ -42,7 +42,7 @@ def say(event, **fields):
 def hang():
     while True:
         time.sleep(60)
-say("starting", torch="2.13.0+fake", nccl="2.29.3")
+say("starting", torch="2.13.0+fake" if what != "tell" else os.environ["CUDA_VISIBLE_DEVICES"], nccl="2.29.3")
 if what == "no_nccl":
     say("refused", reason="no_nccl")
     sys.exit(1)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from fake_nvml.fixtures import FakeNode
 from gpuwatch.cli import main, probe_run
 from gpuwatch.render.probe_history import compare, render_comparison, render_history
 from gpuwatch.render.probe_table import render_allreduce, to_csv
@@ -252,3 +253,40 @@ def test_the_table_says_it_all() -> None:
     (middle,) = [line for line in drawn.splitlines() if "64 KiB" in line]
     assert "–" in middle
     assert "CPU" not in drawn
+
+
+def on_gpus(node: FakeNode, home: Path, ranks: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """On the fake driver's GPUs, with ranks made for the test."""
+    made = fake_torch(home, ranks)
+    environ = {**made, **node.env, "PYTHONPATH": made["PYTHONPATH"], "FAKE_RANKS": ranks}
+    command = [sys.executable, "-m", "gpuwatch", "probe", "allreduce", "--sizes", "1K:2K", *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_gpus_in_use_are_refused_and_forced(home: Path, fake_node: FakeNode) -> None:
+    """A busy machine is left alone, and it is said why; --force measures and says so, too."""
+    refused = on_gpus(fake_node, home, "well", "--gpus", "0,1")
+    assert refused.returncode == 3
+    assert refused.stderr.startswith("gpuwatch: GPU 0 is 87 % busy")
+    assert stored(home) == []
+    forced = on_gpus(fake_node, home, "well", "--gpus", "0,1", "--force", "--json")
+    assert forced.returncode == 0, forced.stderr
+    document = json.loads(forced.stdout)
+    assert (document["device"], document["backend"], document["ranks"]) == ("cuda", "nccl", 2)
+    assert [gpu["index"] for gpu in document["gpus"]] == [0, 1]
+    assert document["fabric"] == "nvswitch"
+    assert document["notes"][0].startswith("Forced while in use: GPU 0 is 87 % busy")
+
+
+def test_ranks_see_the_gpus_they_were_given(home: Path, fake_node: FakeNode) -> None:
+    """By UUID, in the order that was asked for, whatever CUDA numbers them."""
+    ran = on_gpus(fake_node, home, "tell", "--gpus", "3,1", "--force", "--json")
+    document = json.loads(ran.stdout)
+    assert document["torch_version"] == ",".join(gpu["uuid"] for gpu in document["gpus"])
+    assert [gpu["index"] for gpu in document["gpus"]] == [3, 1]
+
+
+def test_a_gpu_that_is_not_there_is_named(home: Path, fake_node: FakeNode) -> None:
+    """More ranks than GPUs, or a number beyond."""
+    assert "9 ranks were asked for, and this node has 8 GPUs" in on_gpus(fake_node, home, "well", "--ranks", "9").stderr
+    assert "There is no GPU 8 on this node." in on_gpus(fake_node, home, "well", "--gpus", "8,1").stderr
