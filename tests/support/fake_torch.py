@@ -60,9 +60,9 @@ for done, step in enumerate(steps):
     if done and what == "out_of_memory":
         say("out_of_memory", bytes=step["bytes"], dtype="float32")
         sys.exit(0)
+    if done and what in {"crash", "lost"} and not first:
+        hang()  # until torchrun ends it
     if done and what == "crash":
-        if first:
-            hang()
         os.kill(os.getpid(), signal.SIGSEGV)
     if done and what == "lost":
         sys.exit("RuntimeError: CUDA error: unspecified launch failure")

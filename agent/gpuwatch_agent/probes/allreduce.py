@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,17 +9,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gpuwatch_agent.probes.child import ChildEnd, Event, Patience, run_child
-from gpuwatch_agent.probes.explain import explain, refusal
+from gpuwatch_agent.probes.child import ChildEnd, Event, Patience
+from gpuwatch_agent.probes.explain import HANG, explain, out_of_memory, refusal, survivors_note, too_late
 from gpuwatch_agent.probes.plan import LATENCY_UP_TO, Plan, size_in_words
+from gpuwatch_agent.probes.ranks import run_ranks
 from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, Problem, RankTimes, RunState, bandwidths
 from gpuwatch_agent.probes.verdict import Judgement, judge
 
 _WORKER = ("-m", "gpuwatch_agent.probes.workers.allreduce")
 _LEAST_RETRY_S = 10.0
-# What a surrounding job may have set for its own ranks.
-_NOT_OURS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
-_NOT_OURS_PREFIXES = ("TORCHELASTIC_", "PET_")
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -135,61 +132,39 @@ class AllReduceRun:
 
     async def _attempt(self, patience: Patience) -> ChildEnd:
         self._on_progress(Progress(phase="starting"))
-        end = await run_child(
-            self._command(),
+        end = await run_ranks(
+            self._plan.ranks,
+            self._worker,
+            {
+                "dtypes": self._plan.dtypes,
+                "steps": self._plan.steps,
+                "latency_up_to": LATENCY_UP_TO,
+                "seconds_a_size": self._plan.seconds_a_size,
+            },
             run=f"{self.id}-{secrets.token_hex(4)}",
-            environment=self._environment(),
+            gpus=[gpu.uuid for gpu in self._plan.gpus],
+            environ=self._environ,
+            p2p_disabled=self._p2p_disabled,
             patience=patience,
             on_event=self._told.hear,
         )
         if end.survivors:
-            pids = ", ".join(map(str, end.survivors))
-            self._notes.append(f"Processes that can't be killed, because they hang in the driver: {pids}.")
+            self._notes.append(survivors_note(end.survivors))
         self._stderr = None if self._told.finished and end.exit_status == 0 else end.stderr[-8192:] or None
         return end
-
-    def _command(self) -> list[str]:
-        spec = {
-            "device": self._plan.device,
-            "timeout_s": max(min(self._patience.deadline_s, 60.0), 1.0),
-            "dtypes": self._plan.dtypes,
-            "steps": self._plan.steps,
-            "latency_up_to": LATENCY_UP_TO,
-            "seconds_a_size": self._plan.seconds_a_size,
-        }
-        # The ranks meet on this host, at a port that is free: other jobs' addresses and ports do not matter.
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-        ranks = ["--nproc-per-node", str(self._plan.ranks), "--max-restarts", "0"]
-        return [*torchrun, *ranks, *self._worker, msgspec.json.encode(spec).decode()]
-
-    def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in self._environ.items()
-            if name not in _NOT_OURS and not name.startswith(_NOT_OURS_PREFIXES)
-        }
-        ours = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        if self._plan.device == "cuda":
-            ours["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.uuid for gpu in self._plan.gpus)
-            if self._p2p_disabled:
-                ours["NCCL_P2P_DISABLE"] = "1"
-        else:
-            ours["CUDA_VISIBLE_DEVICES"] = ""
-            ours["GLOO_SOCKET_IFNAME"] = "lo"
-        return {**kept, **ours}
 
     def _ended(self, end: ChildEnd) -> tuple[RunState, Problem | None]:
         """What an attempt that was left alone came to."""
         told = self._told
         state: RunState = "partial" if told.rows else "failed"
         if told.out_of_memory_at is not None:
-            return state, _out_of_memory(told.out_of_memory_at)
+            return state, out_of_memory(f"messages of {size_in_words(told.out_of_memory_at)}")
         if told.finished:
             return "done", None
         if end.how == "deadline":
-            return state, _too_late(self._patience.deadline_s)
+            return state, too_late(self._patience.deadline_s)
         if end.how == "silent":
-            return state, _HANG
+            return state, HANG
         return state, refusal(told.refused) if told.refused is not None else explain(end)
 
     def _result(self, state: RunState, problem: Problem | None) -> AllReduceResult:
@@ -231,27 +206,6 @@ _P2P_BROKEN = Problem(
     action="Mostly IOMMU or ACS: switch them off in the BIOS or by the kernel's command line; until then run jobs with "
     "NCCL_P2P_DISABLE=1.",
 )
-_HANG = Problem(
-    kind="hang",
-    message="The ranks hung: none said anything for too long.",
-    action="`gpuwatch check` and `dmesg | grep -i xid` may name a GPU or link.",
-)
-
-
-def _too_late(deadline_s: float) -> Problem:
-    return Problem(
-        kind="deadline",
-        message=f"Not done within {deadline_s:g} s.",
-        action="Give it longer with --deadline, or less to do with --quick or --sizes.",
-    )
-
-
-def _out_of_memory(size: int) -> Problem:
-    return Problem(
-        kind="out_of_memory",
-        message=f"Memory did not suffice for messages of {size_in_words(size)}.",
-        action="Ask for smaller ones with --sizes, or free memory first.",
-    )
 
 
 def _overruled(judgement: Judgement, problem: Problem | None, *, has_rows: bool) -> tuple[bool | None, str]:

@@ -1,6 +1,7 @@
 """From what a probe's ranks left on their standard error to a sentence."""
 
 import re
+from collections.abc import Sequence
 
 from gpuwatch_agent.probes.child import ChildEnd
 from gpuwatch_agent.probes.result import Problem
@@ -62,6 +63,36 @@ _SIGNS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+HANG = Problem(
+    kind="hang",
+    message="The ranks hung: none said anything for too long.",
+    action="`gpuwatch check` and `dmesg | grep -i xid` may name a GPU or link.",
+)
+
+
+def too_late(deadline_s: float) -> Problem:
+    """The deadline has passed."""
+    return Problem(
+        kind="deadline",
+        message=f"Not done within {deadline_s:g} s.",
+        action="Give it longer with --deadline, or less to do with --quick or --sizes.",
+    )
+
+
+def out_of_memory(what: str) -> Problem:
+    """A rank said so itself, and how far it had come."""
+    return Problem(
+        kind="out_of_memory",
+        message=f"Memory did not suffice for {what}.",
+        action="Ask for less, or free memory first.",
+    )
+
+
+def survivors_note(pids: Sequence[int]) -> str:
+    """What nobody can kill has to be told."""
+    return f"Processes that can't be killed, because they hang in the driver: {', '.join(map(str, pids))}."
+
+
 def refusal(reason: str) -> Problem:
     """Why this torch can't do it."""
     message, action = REFUSALS.get(reason, (f"The ranks refused: {reason}.", ""))
@@ -85,24 +116,17 @@ def explain(end: ChildEnd) -> Problem:
             )
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         return Problem(
-            kind="rank_crashed",
-            message=f"Rank {rank} ended {how}: {_last_words(end.stderr)}",
-            action="The whole of what it wrote is under `stderr` in the result's JSON.",
+            kind="rank_crashed", message=f"Rank {rank} ended {how}{_last_words(end.stderr)}", action=_WHERE_THE_REST_IS
         )
-    status_words = f"with status {end.exit_status}" if end.exit_status is not None else "before its time"
-    return Problem(
-        kind="crashed",
-        message=f"The ranks ended {status_words}: {_last_words(end.stderr)}",
-        action="The whole of what they wrote is under `stderr` in the result's JSON.",
-    )
+    how = f"with status {end.exit_status}" if end.exit_status is not None else "before their time"
+    return Problem(kind="crashed", message=f"The ranks ended {how}{_last_words(end.stderr)}", action=_WHERE_THE_REST_IS)
+
+
+_WHERE_THE_REST_IS = "All they wrote last is under `stderr` in the result's JSON."
 
 
 def _last_words(stderr: str) -> str:
-    """The line that names the error of a Python program; else the last there is."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    named = [re.sub(r"^\[rank\d+\]:\s*", "", line) for line in lines]
-    errors = [
-        line for line in named if re.match(r"[\w.]*(Error|Exception|Exit)\b\s*:", line) and "ChildFailed" not in line
-    ]
-    words = errors[0] if errors else named[-1] if named else "nothing was said"
-    return words if words.endswith(".") else f"{words}."
+    """The line that names the error of a Python program, as the end of a sentence."""
+    lines = (re.sub(r"^\[rank\d+\]:\s*", "", line.strip()) for line in stderr.splitlines())
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b\s*:", line) and "ChildFailed" not in line]
+    return f": {errors[0].rstrip('.')}." if errors else "."

@@ -50,7 +50,7 @@ def test_a_run_that_ends_well_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ranks", "state", "kind", "words"),
     [
-        ("crash", "partial", "rank_crashed", "Rank 1 ended by signal 11"),
+        ("crash", "partial", "rank_crashed", "Rank 0 ended by signal 11."),
         ("lost", "partial", "gpu_failed", "A GPU failed while it was measured"),
         ("out_of_memory", "partial", "out_of_memory", "did not suffice for messages of 64 KiB"),
         ("port", "failed", "port_taken", "Run it again"),
