@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gpuwatch.cli.terminal import look
 from gpuwatch.source import command_config
 from gpuwatch_agent.model.errors import UsageError
+from gpuwatch_agent.probes.decode_plan import MOST_TP, PRESETS
 from gpuwatch_agent.probes.plan import DTYPES, MOST_RANKS, parse_sizes
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="WHAT", title="what")
     allreduce = _command(commands, "allreduce", _allreduce, "latency and bus bandwidth of all-reduce over some GPUs")
     _add_allreduce(allreduce)
+    decode = _command(commands, "decode", _decode, "tokens a second of a Llama-shaped model over 1, 2, 4, 8 ranks")
+    _add_decode(decode)
     history = _command(commands, "history", _history, "the results that are stored here, the newest first")
     history.add_argument("--json", action="store_true", help="one JSON document")
     history.add_argument("--limit", type=_count, default=20, metavar="N", help="how many to list (20)")
@@ -52,17 +55,32 @@ def _add_allreduce(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--gpus", type=_gpus, metavar="LIST", help="which GPUs, as 0,1 or 0-3 (all)")
     where.add_argument("--ranks", type=_ranks, metavar="N", help="the first N GPUs; without GPUs, N processes (2)")
-    parser.add_argument("--cpu", action="store_true", help="on the processor, over gloo: to try it out")
     parser.add_argument("--sizes", type=_sizes, metavar="FROM:TO", help="bytes of a message, as 1K:1G")
     parser.add_argument(
         "--dtype", type=_dtypes, metavar="LIST", help=f"of {', '.join(DTYPES)} (bfloat16 on GPUs, else float32)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and repetitions")
+    _add_common(parser)
+
+
+def _add_decode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gpus", type=_gpus, metavar="LIST", help="which GPUs, as 0,1 or 0-3 (all)")
+    parser.add_argument("--model", choices=PRESETS, help="how large a model (8b on GPUs, else small)")
+    parser.add_argument("--tp", type=_splits, metavar="LIST", help="over how many ranks, as 1,2,4 (powers of two)")
+    parser.add_argument("--batch", type=_count, default=1, metavar="N", help="sequences at once (1)")
+    parser.add_argument("--context", type=_count, metavar="N", help="tokens behind each (2048 on GPUs, else 128)")
+    _add_common(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cpu", action="store_true", help="on the processor, over gloo: to try it out")
+    parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--force", action="store_true", help="also on GPUs that somebody uses")
-    parser.add_argument("--deadline", type=_seconds, metavar="SECONDS", help="give up after so long (600, quick 90)")
+    parser.add_argument(
+        "--deadline", type=_seconds, metavar="SECONDS", help="give up after so long (600, less if quick)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document")
-    form.add_argument("--csv", action="store_true", help="one line a size, for spreadsheets")
+    form.add_argument("--csv", action="store_true", help="one line a row, for spreadsheets")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -84,6 +102,12 @@ def _allreduce(options: argparse.Namespace) -> int:
     from gpuwatch.cli.probe_run import probe_allreduce
 
     return probe_allreduce(options)
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from gpuwatch.cli.probe_run import probe_decode
+
+    return probe_decode(options)
 
 
 def store_of(options: argparse.Namespace) -> "Store":
@@ -136,6 +160,13 @@ def _gpus(text: str) -> list[int]:
     if len(set(found)) != len(found):
         raise argparse.ArgumentTypeError(f"{text!r} names a GPU twice, and each rank needs its own")
     return found
+
+
+def _splits(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and 0 < int(part) <= MOST_TP for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers from 1 to {MOST_TP}, as 1,2,4")
+    return [int(part) for part in parts]
 
 
 def _ranks(text: str) -> int:

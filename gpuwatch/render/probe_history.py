@@ -10,21 +10,19 @@ from gpuwatch.render.text import DASH, clean, wrap
 from gpuwatch.render.units import index_list
 from gpuwatch_agent.model.errors import UsageError
 from gpuwatch_agent.probes.plan import size_in_words
-from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, peak_row
+from gpuwatch_agent.probes.result import AllReduceResult, AllReduceRow, ProbeResult, peak_row
 
 _NOTABLE_PCT = 5.0
 
 
-def render_history(results: Sequence[AllReduceResult], *, width: int, colour: bool, unicode: bool) -> str:
+def render_history(results: Sequence[ProbeResult], *, width: int, colour: bool, unicode: bool) -> str:
     """One line a run, the newest first."""
     if not results:
         return "No probe has been run here: `gpuwatch probe allreduce --quick` is a start.\n"
-    rows = [("", "id", "when", "what", "busbw GB/s", "state")]
+    rows = [("", "id", "when", "what", "reached", "state")]
     for number, result in enumerate(results, 1):
-        peak = peak_row(result.results)
-        best = f"{peak.busbw_gb_per_s:.3g} with {size_in_words(peak.bytes)}" if peak is not None else DASH
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(result.started_at))
-        rows.append((str(number), result.id, when, _what(result), best, _state(result)))
+        rows.append((str(number), result.id, when, _what(result), _reached(result), _state(result)))
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines: list[Line] = []
     for place, row in enumerate(rows):
@@ -34,12 +32,23 @@ def render_history(results: Sequence[AllReduceResult], *, width: int, colour: bo
     return to_text(lines, width=width, colour=colour, unicode=unicode)
 
 
-def _what(result: AllReduceResult) -> str:
+def _what(result: ProbeResult) -> str:
     where = f"GPU {index_list([gpu.index for gpu in result.gpus])}" if result.gpus else f"{result.ranks} ranks, CPU"
-    return f"allreduce {where} {result.backend}{', P2P off' if result.p2p_disabled else ''}"
+    if isinstance(result, AllReduceResult):
+        return f"allreduce {where} {result.backend}{', P2P off' if result.p2p_disabled else ''}"
+    return f"decode {result.model} {where} {result.backend}"
 
 
-def _state(result: AllReduceResult) -> str:
+def _reached(result: ProbeResult) -> str:
+    """The one figure to quote."""
+    if isinstance(result, AllReduceResult):
+        peak = peak_row(result.results)
+        return f"{peak.busbw_gb_per_s:.3g} GB/s with {size_in_words(peak.bytes)}" if peak is not None else DASH
+    best = max(result.results, key=lambda row: row.tokens_per_s, default=None)
+    return f"{best.tokens_per_s:,.3g} tokens/s over {best.tp}" if best is not None else DASH
+
+
+def _state(result: ProbeResult) -> str:
     if result.state != "done":
         return f"{result.state}: {result.problem.kind}" if result.problem is not None else result.state
     return {True: "passed", False: "not passed", None: "done"}[result.passed]
@@ -69,8 +78,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
     results: list[ComparedRow]
 
 
-def compare(a: AllReduceResult, b: AllReduceResult) -> Comparison:
+def compare(a: ProbeResult, b: ProbeResult) -> Comparison:
     """Hold B against A at the sizes that both have."""
+    if not isinstance(a, AllReduceResult) or not isinstance(b, AllReduceResult):
+        raise UsageError(
+            "Only runs of `probe allreduce` are compared size by size.",
+            "`probe history` shows runs of `decode` in one list.",
+        )
     of_b = {(row.dtype, row.bytes): row for row in b.results}
     rows = [_compared(row, of_b[row.dtype, row.bytes]) for row in a.results if (row.dtype, row.bytes) in of_b]
     if not rows:

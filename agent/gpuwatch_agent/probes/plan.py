@@ -90,8 +90,7 @@ def look_at_machine() -> Machine:
 
 def plan_allreduce(request: AllReduceRequest, frame: Frame | None, topology: Topology | None, machine: Machine) -> Plan:
     """Decide on ranks, sizes and types; `frame` is null where there is no driver."""
-    if not machine.has_torch:
-        raise TorchMissingError
+    need_torch(machine)
     present = frame.gpus if frame is not None else []
     if request.on_cpu and request.gpus is not None:
         raise UsageError("--cpu and --gpus exclude each other.", "Leave one of them out.")
@@ -101,12 +100,12 @@ def plan_allreduce(request: AllReduceRequest, frame: Frame | None, topology: Top
         chosen: list[Gpu] = []
         ranks = request.ranks if request.ranks is not None else 2
     else:
-        chosen = _chosen(request, present)
+        chosen = choose_gpus(request.gpus, request.ranks, present)
         ranks = len(chosen)
     _check_ranks(ranks)
     notes = _shared_memory_notes(ranks, machine) if chosen else []
     if chosen:
-        notes += _usable(chosen, force=request.force)
+        notes += refuse_unusable(chosen, force=request.force)
     largest = _largest(chosen, ranks, machine, force=request.force)
     return Plan(
         device="cuda" if chosen else "cpu",
@@ -122,21 +121,28 @@ def plan_allreduce(request: AllReduceRequest, frame: Frame | None, topology: Top
     )
 
 
-def _chosen(request: AllReduceRequest, present: Sequence[Gpu]) -> list[Gpu]:
+def need_torch(machine: Machine) -> None:
+    """Every probe's first need."""
+    if not machine.has_torch:
+        raise TorchMissingError
+
+
+def choose_gpus(asked: list[int] | None, ranks: int | None, present: Sequence[Gpu]) -> list[Gpu]:
+    """Those named, the first so many, or all."""
     by_index = {gpu.index: gpu for gpu in present}
-    if request.gpus is not None:
-        unknown = [index for index in request.gpus if index not in by_index]
+    if asked is not None:
+        unknown = [index for index in asked if index not in by_index]
         if unknown:
             there = ", ".join(map(str, sorted(by_index)))
             raise UsageError(f"There is no GPU {unknown[0]} on this node.", f"There are: {there}.")
-        return [by_index[index] for index in request.gpus]
-    if request.ranks is not None:
-        if request.ranks > len(by_index):
+        return [by_index[index] for index in asked]
+    if ranks is not None:
+        if ranks > len(by_index):
             raise UsageError(
-                f"{request.ranks} ranks were asked for, and this node has {_gpus(len(by_index))}: each rank needs its own.",
+                f"{ranks} ranks were asked for, and this node has {_gpus(len(by_index))}: each rank needs its own.",
                 f"Ask for {len(by_index)} at most, or for the processor with --cpu.",
             )
-        return [by_index[index] for index in sorted(by_index)[: request.ranks]]
+        return [by_index[index] for index in sorted(by_index)[:ranks]]
     return [by_index[index] for index in sorted(by_index)]
 
 
@@ -150,14 +156,14 @@ def _check_ranks(ranks: int) -> None:
         raise UsageError(f"{ranks} ranks are more than {MOST_RANKS}.", "Ask for fewer.")
 
 
-def _usable(gpus: Sequence[Gpu], *, force: bool) -> list[str]:
+def refuse_unusable(gpus: Sequence[Gpu], *, force: bool) -> list[str]:
     """Refuse GPUs that can't take part or that somebody uses; what was forced is noted."""
     for gpu in gpus:
         if gpu.state == "lost" or (gpu.state != "ok" and not force):
             raise ProbeError(f"GPU {gpu.index} can't be measured: it is {gpu.state}.", gpu.problem or "")
         if gpu.mig is not None and gpu.mig.enabled:
             raise ProbeError(
-                f"GPU {gpu.index} is in MIG mode, whose slices can't take part in an all-reduce.",
+                f"GPU {gpu.index} is in MIG mode, whose slices can't take part.",
                 "Choose others with --gpus.",
             )
     used = [words for gpu in gpus if (words := _used_by(gpu)) is not None]

@@ -117,8 +117,65 @@ class AllReduceResult(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     """The last that the ranks wrote there, where something went wrong."""
 
 
-ProbeResult = AllReduceResult
-"""All kinds of results; a second one makes this a union, told apart by `kind`."""
+class DecodeRow(Struct, frozen=True, kw_only=True):
+    """The model over so many ranks."""
+
+    tp: int
+    steps: int
+    tokens_per_s: float
+    """Over all sequences of the batch."""
+    ms_per_step_p50: float
+    ms_per_step_p99: float | None
+    """Null below 100 steps, which have no such percentile."""
+    allreduce_share: float
+    """Of the rank that waits least, 0 to 1: what the fabric takes."""
+    efficiency: float
+    """Tokens a second, as a share of the first row's by rank; 1 where more ranks help as much as there are more."""
+    memory_gb_per_s: float
+    """What each rank read of weights and KV cache."""
+    joules_per_token: float | None
+    """Null: power is not recorded yet."""
+    difference: float | None
+    """How far the first outcome is from the first row's; null where the splits have different random weights."""
+
+
+class DecodeResult(Struct, frozen=True, kw_only=True, tag_field="kind", tag="decode"):
+    """One run of `probe decode`."""
+
+    schema: int = SCHEMA
+    id: str
+    node: str
+    started_at: float
+    finished_at: float
+    state: RunState
+    device: Literal["cuda", "cpu"]
+    backend: Literal["nccl", "gloo"]
+    comparable: bool
+    ranks: int
+    """Of the widest split."""
+    gpus: list[ProbedGpu]
+    model: str
+    dtype: str
+    batch: int
+    context: int
+    quick: bool
+    torch_version: str | None
+    nccl_version: str | None
+    results: list[DecodeRow]
+    passed: bool | None
+    verdict: str
+    problem: Problem | None
+    notes: list[str]
+    stderr: str | None
+
+
+ProbeResult = AllReduceResult | DecodeResult
+"""All kinds of results, told apart by `kind`."""
+
+
+def kind_of(result: ProbeResult) -> Literal["allreduce", "decode"]:
+    """Which probe it is of."""
+    return "allreduce" if isinstance(result, AllReduceResult) else "decode"
 
 
 def bandwidths(count: int, seconds: float, ranks: int) -> tuple[float, float]:
@@ -135,17 +192,9 @@ def peak_row(rows: list[AllReduceRow]) -> AllReduceRow | None:
 
 def outcome_of(result: ProbeResult) -> ProbeOutcome:
     """What the node's frame carries of it."""
-    figures: list[ProbeFigure] = []
-    peak = peak_row(result.results)
-    if peak is not None:
-        least = min(result.results, key=lambda row: row.bytes)
-        figures = [
-            ProbeFigure(name="allreduce_bus_bandwidth_bytes_per_s", value=peak.busbw_gb_per_s * GIGA),
-            ProbeFigure(name="allreduce_latency_s", value=least.latency_us_p50 / 1e6),
-        ]
     return ProbeOutcome(
         id=result.id,
-        kind="allreduce",
+        kind=kind_of(result),
         started_at=result.started_at,
         finished_at=result.finished_at,
         gpus=[gpu.index for gpu in result.gpus],
@@ -153,5 +202,28 @@ def outcome_of(result: ProbeResult) -> ProbeOutcome:
         backend=result.backend,
         passed=result.passed,
         verdict=result.verdict,
-        figures=figures,
+        figures=_allreduce_figures(result) if isinstance(result, AllReduceResult) else _decode_figures(result),
     )
+
+
+def _allreduce_figures(result: AllReduceResult) -> list[ProbeFigure]:
+    peak = peak_row(result.results)
+    if peak is None:
+        return []
+    least = min(result.results, key=lambda row: row.bytes)
+    return [
+        ProbeFigure(name="allreduce_bus_bandwidth_bytes_per_s", value=peak.busbw_gb_per_s * GIGA),
+        ProbeFigure(name="allreduce_latency_s", value=least.latency_us_p50 / 1e6),
+    ]
+
+
+def _decode_figures(result: DecodeResult) -> list[ProbeFigure]:
+    figures = []
+    for row in result.results:
+        figures.append(ProbeFigure(name="decode_tokens_per_s", value=row.tokens_per_s, model=result.model, tp=row.tp))
+        # The scale begins at one GPU: without that row there is none.
+        if result.results[0].tp == 1:
+            figures.append(
+                ProbeFigure(name="decode_scaling_ratio", value=row.efficiency, model=result.model, tp=row.tp)
+            )
+    return figures

@@ -19,7 +19,7 @@ from msgspec import structs
 from fake_nvml.fixtures import FakeNode
 from gpuwatch.cli import main, probe_run
 from gpuwatch.render.probe_history import compare, render_comparison, render_history
-from gpuwatch.render.probe_table import render_allreduce, to_csv
+from gpuwatch.render.probe_table import render_result, to_csv
 from gpuwatch_agent.probes.plan import Machine
 from gpuwatch_agent.probes.result import Expected, RankTimes
 from gpuwatch_agent.probes.store import Store
@@ -232,7 +232,7 @@ def test_what_makes_two_runs_differ_is_told() -> None:
 def test_the_table_fits(width: int) -> None:
     """No line is wider than the terminal, in ASCII neither; the plot is there where it has room."""
     for unicode in (True, False):
-        drawn = render_allreduce(WHOLE, width=width, colour=False, unicode=unicode)
+        drawn = render_result(WHOLE, width=width, colour=False, unicode=unicode)
         assert max(map(len, drawn.splitlines())) <= width
         assert drawn.isascii() or unicode
         assert (("█" if unicode else "#") in drawn) == (width >= 80)
@@ -240,7 +240,7 @@ def test_the_table_fits(width: int) -> None:
 
 def test_the_table_says_it_all() -> None:
     """Boards, versions, sizes, bandwidth as a bar, ranks, verdict, source and notes; a dash for what is not known."""
-    drawn = render_allreduce(WHOLE, width=120, colour=False, unicode=True)
+    drawn = render_result(WHOLE, width=120, colour=False, unicode=True)
     for words in (
         "8×H100 80GB HBM3 (GPU 0-7) over NVSwitch",
         "nccl 2.29.3",
