@@ -15,7 +15,7 @@ if os.environ.get("FAKE_RANKS", "").startswith("stubborn"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 rank = os.path.join(os.path.dirname(__file__), "rank.py")
 ranks = [
-    subprocess.Popen([sys.executable, rank, arguments[-1]], env={**os.environ, "RANK": str(number)}, start_new_session=True)
+    subprocess.Popen([sys.executable, rank, arguments[-1]], env={**os.environ, "RANK": str(number), "WORLD_SIZE": str(count)}, start_new_session=True)
     for number in range(count)
 ]
 numbers = {one.pid: number for number, one in enumerate(ranks)}
@@ -54,6 +54,12 @@ if what == "hang" or (what == "hang_with_p2p" and os.environ.get("NCCL_P2P_DISAB
     hang()
 if what == "port":
     sys.exit("RuntimeError: The server socket has failed to listen: EADDRINUSE, Address already in use")
+if "shape" in spec:
+    off = 0.5 if what == "wrong" and os.environ["WORLD_SIZE"] == "2" else 0.0
+    say("result", steps=spec["steps"], seconds=0.3, ms_per_step_p50=10.0, ms_per_step_p99=None, allreduce_share=0.25,
+        sample=[1.0, -0.5 + off])
+    say("finished")
+    sys.exit(0)
 steps = spec["steps"]
 for done, step in enumerate(steps):
     say("progress", phase="latency", dtype="float32", bytes=step["bytes"], percent=100 * done / len(steps), eta_s=1.0)

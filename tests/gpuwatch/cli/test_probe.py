@@ -291,3 +291,45 @@ def test_a_gpu_that_is_not_there_is_named(home: Path, fake_node: FakeNode) -> No
     """More ranks than GPUs, or a number beyond."""
     assert "9 ranks were asked for, and this node has 8 GPUs" in on_gpus(fake_node, home, "well", "--ranks", "9").stderr
     assert "There is no GPU 8 on this node." in on_gpus(fake_node, home, "well", "--gpus", "8,1").stderr
+
+
+def test_decode_is_a_probe_like_the_others(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Table, JSON by the contract, CSV, and a place in the history, which is not compared size by size."""
+
+    def decode(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gpuwatch", "probe", "decode", "--cpu", "--quick", *arguments]
+        return subprocess.run(command, env=fake_torch(home), capture_output=True, text=True, check=False)
+
+    table = decode()
+    assert (table.returncode, table.stderr) == (0, "")
+    assert "model small, float32, batch 1, context 128" in table.stdout
+    assert "CPU, not comparable: model small, batch 1: 100 tokens/s over 1, 100 tokens/s over 2" in table.stdout
+    document = json.loads(decode("--json", "--tp", "2").stdout)
+    assert (document["kind"], document["model"], document["ranks"]) == ("decode", "small", 2)
+    (only,) = document["results"]
+    assert {"tp", "tokens_per_s", "ms_per_step_p50", "allreduce_share", "efficiency", "joules_per_token"} <= set(only)
+    assert only["joules_per_token"] is None
+    assert decode("--csv", "--tp", "1").stdout.startswith("id,backend,ranks,tp,steps,tokens_per_s,")
+    assert main(["probe", "history"]) == 0
+    assert "decode small 2 ranks, CPU gloo" in capsys.readouterr().out
+    assert main(["probe", "compare", "1", "2"]) == 2
+    assert "Only runs of `probe allreduce` are compared" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--tp", "3"], "4 heads can't be shared by 3 ranks"),
+        (["--tp", "9"], "is not a list of numbers from 1 to 8"),
+        (["--model", "9b"], "invalid choice: '9b'"),
+        (["--gpus", "0"], "--gpus is for GPUs"),
+    ],
+)
+def test_bad_usage_of_decode_is_said(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    """One sentence, exit 2."""
+    some = Machine(has_torch=True, shared_memory_free=None, memory_available=GIB)
+    monkeypatch.setattr(probe_run, "look_at_machine", lambda: some)
+    assert main(["probe", "decode", "--cpu", *arguments]) == 2
+    assert words in capsys.readouterr().err
