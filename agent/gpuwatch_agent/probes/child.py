@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,14 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from gpuwatch_agent.probes.leftovers import MARK, processes_of, remove_shared_memory, shared_memory
+from gpuwatch_agent.probes.leftovers import (
+    MARK,
+    SCRATCH,
+    processes_of,
+    remove_forgotten_scratch,
+    remove_shared_memory,
+    shared_memory,
+)
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _KEPT_BYTES = 64 << 10
@@ -142,8 +150,9 @@ async def run_child(
     on_event: Callable[[Event], None],
 ) -> ChildEnd:
     """Run it to its end, or end it; whichever way this is left, what was started is gone before."""
+    remove_forgotten_scratch(time.time())
     memory_before = shared_memory()
-    with tempfile.TemporaryDirectory(prefix="gpuwatch-probe-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch:
         process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-S", str(_LAUNCH), str(os.getpid()), *command],
             stdin=asyncio.subprocess.DEVNULL,

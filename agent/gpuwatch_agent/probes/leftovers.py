@@ -1,11 +1,19 @@
-"""What a probe may leave behind, and finding it: processes by a mark in their environment, shared memory by its name."""
+"""What a probe may leave behind, and finding it: processes by a mark in their environment, shared memory by its name.
+
+What nobody could clear away, because gpuwatch itself was killed, goes with a later run.
+"""
 
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 MARK = "GPUWATCH_PROBE_RUN"
+SCRATCH = "gpuwatch-probe-"
+# Longer than any probe may take.
+_FORGOTTEN_S = 2 * 86400.0
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where NCCL and torch put theirs
 _OURS = re.compile(r"nccl-|torch_|gloo|sem\.(mp|loky)-|psm_")
 
@@ -22,6 +30,17 @@ def processes_of(run: str, proc: Path = Path("/proc")) -> set[int]:
             except OSError:
                 continue  # gone, or another user's: ours are always to be read
     return found
+
+
+def remove_forgotten_scratch(now: float) -> None:
+    """Remove this user's folders of runs that ended with a SIGKILL days ago."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        try:
+            about = folder.lstat()
+        except OSError:
+            continue  # somebody else was quicker
+        if about.st_uid == os.getuid() and now - about.st_mtime > _FORGOTTEN_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def shared_memory() -> frozenset[str]:

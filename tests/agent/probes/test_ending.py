@@ -127,12 +127,13 @@ def test_whoever_cancels_gets_what_there_is(tmp_path: Path) -> None:
 def test_a_parent_killed_hard_takes_all_its_ranks_along(tmp_path: Path) -> None:
     """SIGKILL leaves no time to clean up: the kernel does it."""
     code = """
-import asyncio, sys
+import asyncio, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from gpuwatch_agent.probes.allreduce import AllReduceRun
 from support.fake_torch import fake_torch
 from support.probes import plan
+tempfile.tempdir = sys.argv[1]
 environ = {**fake_torch(Path(sys.argv[1]), "stubborn"), "OF_TEST": sys.argv[1]}
 run = AllReduceRun(plan(), node="n", environ=environ, on_progress=lambda progress: print(progress.phase, flush=True))
 asyncio.run(run.run())

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from msgspec import structs
 
 from gpuwatch_agent.config import ProbesSection
 from gpuwatch_agent.model.errors import ProbeError, UsageError
-from gpuwatch_agent.probes.leftovers import remove_shared_memory, shared_memory
+from gpuwatch_agent.probes.leftovers import remove_forgotten_scratch, remove_shared_memory, shared_memory
 from gpuwatch_agent.probes.locks import holding
 from gpuwatch_agent.probes.result import AllReduceResult
 from gpuwatch_agent.probes.store import Store, open_store
@@ -149,3 +150,15 @@ def test_shared_memory_that_ranks_left_is_removed() -> None:
     finally:
         (folder / names[0]).unlink()
         other.unlink()
+
+
+def test_folders_of_runs_that_were_killed_long_ago_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days old: gone; of a run that may still be going on: left alone, as is what has another name."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    now = 1_795_226_400.0
+    for name, age_s in (("gpuwatch-probe-old", 3 * 86400), ("gpuwatch-probe-now", 3600), ("other", 9 * 86400)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log").touch()
+        os.utime(tmp_path / name, (now - age_s, now - age_s))
+    remove_forgotten_scratch(now)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gpuwatch-probe-now", "other"]
