@@ -59,11 +59,15 @@ class _Exit:
 
     def __init__(self, pid: int) -> None:
         self.over = asyncio.Event()
+        self._descriptor: int | None = None
+        self._looking: asyncio.Task[None] | None = None
         try:
-            self._descriptor: int | None = os.pidfd_open(pid)
+            self._descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
-            self._descriptor = None
             self.over.set()
+        except OSError:
+            # Kernels before 5.3 have no such descriptors.
+            self._looking = asyncio.create_task(self._look(Path(f"/proc/{pid}/stat")))
         else:
             asyncio.get_running_loop().add_reader(self._descriptor, self._note)
 
@@ -71,17 +75,32 @@ class _Exit:
         self.over.set()
         self.close()
 
+    async def _look(self, stat: Path) -> None:
+        while not _is_over(stat):  # noqa: ASYNC110  # what could be waited for is what is missing
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        self.over.set()
+
     def close(self) -> None:
         if self._descriptor is not None:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def within(self, seconds: float) -> bool:
         """Wait so long at most."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.over.wait(), seconds)
         return self.over.is_set()
+
+
+def _is_over(stat: Path) -> bool:
+    """Gone, or waiting to be reaped."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 class _Running:

@@ -1,6 +1,7 @@
 """However a probe ends, it is said in a sentence and nothing is left running: with children that fail on purpose."""
 
 import asyncio
+import errno
 import os
 import select
 import signal
@@ -66,6 +67,19 @@ def test_failures_are_named_and_what_was_measured_stays(
     assert (result.state, result.problem.kind) == (state, kind)
     assert words in result.verdict
     assert len(result.results) == (1 if state == "partial" else 0)
+
+
+def test_kernels_without_process_descriptors_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RHEL 8 has none: an end and a deadline are noticed all the same."""
+
+    def missing(_pid: int, _flags: int = 0) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    assert measured(tmp_path, "well").state == "done"
+    late = measured(tmp_path, "hang", patience=Patience(deadline_s=0.5))
+    assert late.problem is not None
+    assert late.problem.kind == "deadline"
 
 
 def test_a_deadline_ends_ranks_that_ignore_the_request_to_go(tmp_path: Path) -> None:
