@@ -20,7 +20,7 @@ from gpuwatch_agent.probes.leftovers import (
     processes_of,
     remove_forgotten_scratch,
     remove_shared_memory,
-    shared_memory,
+    shared_memory_of,
 )
 
 _LAUNCH = Path(__file__).with_name("launch.py")
@@ -29,6 +29,7 @@ _LONGEST_LINE = 1 << 20
 _GRACE_S = 2.0
 _GIVE_UP_S = 8.0
 _LOOK_AGAIN_S = 0.05
+_LOOK_AT_MEMORY_S = 2.0
 _TICK_S = 0.2
 
 Event = Mapping[str, Any]
@@ -106,8 +107,12 @@ def _is_over(stat: Path) -> bool:
 class _Running:
     """What is known of a program while it runs."""
 
-    def __init__(self, process: asyncio.subprocess.Process, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, run: str, on_event: Callable[[Event], None]) -> None:
         self.process = process
+        self._run = run
+        self._looked_at = 0.0
+        self.held: set[str] = set()
+        """Names in shared memory that were seen in the ranks' hands."""
         self.exit = _Exit(process.pid)
         self.spoken = False
         self.heard_at = asyncio.get_running_loop().time()
@@ -134,7 +139,14 @@ class _Running:
                 continue
             self.spoken = True
             self.heard_at = asyncio.get_running_loop().time()
+            if self.heard_at - self._looked_at >= _LOOK_AT_MEMORY_S:
+                self.note_shared_memory()
             self._on_event(event)
+
+    def note_shared_memory(self) -> None:
+        """See what the ranks hold now: a rank that dies can't tell any more."""
+        self._looked_at = asyncio.get_running_loop().time()
+        self.held |= shared_memory_of(self._run)
 
     async def listen_to_complaints(self) -> None:
         stream = _piped(self.process.stderr)
@@ -170,7 +182,6 @@ async def run_child(
 ) -> ChildEnd:
     """Run it to its end, or end it; whichever way this is left, what was started is gone before."""
     remove_forgotten_scratch(time.time())
-    memory_before = shared_memory()
     with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as scratch:
         process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-S", str(_LAUNCH), str(os.getpid()), *command],
@@ -182,17 +193,18 @@ async def run_child(
             start_new_session=True,
             limit=_LONGEST_LINE,
         )
-        running = _Running(process, on_event)
+        running = _Running(process, run, on_event)
         listening = [asyncio.create_task(running.listen()), asyncio.create_task(running.listen_to_complaints())]
         how: Literal["exited", "deadline", "silent"] = "exited"
         survivors: set[int] = set()
         try:
             how = await _until_over(running, patience)
         finally:
+            running.note_shared_memory()
             survivors = await _carried_through(running, run)
             await _heard_out(listening)
             running.exit.close()
-            remove_shared_memory(memory_before)
+            remove_shared_memory(running.held)
         return ChildEnd(
             how=how,
             exit_status=process.returncode if how == "exited" else None,

@@ -15,7 +15,7 @@ SCRATCH = "gpuwatch-probe-"
 # Longer than any probe may take.
 _FORGOTTEN_S = 2 * 86400.0
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where NCCL and torch put theirs
-_OURS = re.compile(r"nccl-|torch_|gloo|sem\.(mp|loky)-|psm_")
+_IN_SHARED_MEMORY = re.compile(r" /dev/shm/([^/\n]+?)(?: \(deleted\))?$", re.MULTILINE)
 
 
 def processes_of(run: str, proc: Path = Path("/proc")) -> set[int]:
@@ -43,22 +43,21 @@ def remove_forgotten_scratch(now: float) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def shared_memory() -> frozenset[str]:
-    """The names of what lies in shared memory and could come from a rank."""
-    try:
-        return frozenset(path.name for path in _SHARED_MEMORY.iterdir() if _OURS.match(path.name))
-    except OSError:
-        return frozenset()
+def shared_memory_of(run: str, proc: Path = Path("/proc")) -> set[str]:
+    """The names in shared memory that processes of that run hold now."""
+    maps = "".join(_maps(proc / str(pid)) for pid in processes_of(run, proc))
+    return set(_IN_SHARED_MEMORY.findall(maps))
 
 
-def remove_shared_memory(before: AbstractSet[str], proc: Path = Path("/proc")) -> list[str]:
-    """Remove what is new, belongs to this user and is open nowhere; gives the names."""
-    new = shared_memory() - before
-    if not new:
-        return []
-    in_use = _mapped(proc)
+def remove_shared_memory(held: AbstractSet[str], proc: Path = Path("/proc")) -> list[str]:
+    """Remove what was seen in ranks' hands, belongs to this user and is in nobody's hands now; gives the names.
+
+    Nothing else is touched, however much its name looks like ours: another job's ranks may have it.
+    """
+    left = [name for name in sorted(held) if (_SHARED_MEMORY / name).exists()]
+    in_use = _mapped(proc) if left else ""
     removed = []
-    for name in sorted(new):
+    for name in left:
         path = _SHARED_MEMORY / name
         try:
             if str(path) not in in_use and path.stat().st_uid == os.getuid():
@@ -71,11 +70,11 @@ def remove_shared_memory(before: AbstractSet[str], proc: Path = Path("/proc")) -
 
 def _mapped(proc: Path) -> str:
     """The memory maps of all processes that this user may look into, as one text."""
-    maps = []
-    for entry in proc.iterdir():
-        if entry.name.isdecimal():
-            try:
-                maps.append((entry / "maps").read_text(errors="replace"))
-            except OSError:
-                continue
-    return "".join(maps)
+    return "".join(_maps(entry) for entry in proc.iterdir() if entry.name.isdecimal())
+
+
+def _maps(process: Path) -> str:
+    try:
+        return (process / "maps").read_text(errors="replace")
+    except OSError:
+        return ""  # gone, or another user's

@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from msgspec import structs
 
 from gpuwatch_agent.config import ProbesSection
 from gpuwatch_agent.model.errors import ProbeError, UsageError
-from gpuwatch_agent.probes.leftovers import remove_forgotten_scratch, remove_shared_memory, shared_memory
+from gpuwatch_agent.probes.leftovers import MARK, remove_forgotten_scratch, remove_shared_memory, shared_memory_of
 from gpuwatch_agent.probes.locks import holding
 from gpuwatch_agent.probes.result import AllReduceResult
 from gpuwatch_agent.probes.store import Store, open_store
@@ -135,21 +137,33 @@ def test_locks_that_cannot_be_kept_are_said(tmp_path: Path) -> None:
 
 
 def test_shared_memory_that_ranks_left_is_removed() -> None:
-    """New, ours by name and open nowhere: gone; what was there before, or is not ours by name, stays."""
+    """Seen in a rank's hands and in nobody's now: gone. What another job has stays, whatever its name."""
     folder = Path("/dev/shm")
-    names = [f"nccl-test-{os.getpid()}-{word}" for word in ("old", "new")]
-    other = folder / f"test-{os.getpid()}"
+    ours, others = (folder / f"nccl-test-{os.getpid()}-{word}" for word in ("ours", "others"))
+    hold = "import mmap, sys; f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 4096); print('held', flush=True); input()"
     try:
-        (folder / names[0]).touch()
-        before = shared_memory()
-        (folder / names[1]).touch()
-        other.touch()
-        assert remove_shared_memory(before) == [names[1]]
-        assert (folder / names[0]).exists()
-        assert other.exists()
+        for path in (ours, others):
+            path.write_bytes(bytes(4096))
+        rank = subprocess.Popen(
+            [sys.executable, "-c", hold, ours],
+            env={**os.environ, MARK: "a-run-of-this-test"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert rank.stdout is not None
+            assert rank.stdout.readline() == b"held\n"
+            held = shared_memory_of("a-run-of-this-test")
+            assert held == {ours.name}
+            assert remove_shared_memory(held) == [], "it is still in use"
+        finally:
+            rank.kill()
+            rank.communicate()
+        assert remove_shared_memory(held) == [ours.name]
+        assert others.exists()
     finally:
-        (folder / names[0]).unlink()
-        other.unlink()
+        ours.unlink(missing_ok=True)
+        others.unlink(missing_ok=True)
 
 
 def test_folders_of_runs_that_were_killed_long_ago_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
