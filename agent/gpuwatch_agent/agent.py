@@ -20,6 +20,7 @@ from gpuwatch_agent.hub import FrameHub
 from gpuwatch_agent.ledger import Ledger
 from gpuwatch_agent.model.finding import FindingEvent
 from gpuwatch_agent.model.frame import Cost, Frame
+from gpuwatch_agent.model.probe import ProbeOutcome
 from gpuwatch_agent.model.topology import Topology
 from gpuwatch_agent.own_cost import OwnCost
 from gpuwatch_agent.sampling.supervisor import Supervisor
@@ -28,6 +29,9 @@ from gpuwatch_agent.topology import build_topology
 
 if TYPE_CHECKING:
     from gpuwatch_agent.notify.notifier import Notifier
+
+
+_LOOK_FOR_PROBES_S = 5.0
 
 
 class Agent:
@@ -52,6 +56,7 @@ class Agent:
         self._notifier = notifier
         self._own_cost = OwnCost(clock)
         self._published_at: float | None = None
+        self._probes: list[ProbeOutcome] = []
         self.hub = FrameHub()
         self.history = History(seconds=config.history.seconds)
         self.findings = Engine(
@@ -65,7 +70,7 @@ class Agent:
         """Sample and publish until cancelled."""
         supervising = asyncio.create_task(self._supervisor.run())
         try:
-            await asyncio.gather(supervising, self._age_frames())
+            await asyncio.gather(supervising, self._age_frames(), self._follow_probes())
         finally:
             await self._supervisor.stop()
             supervising.cancel()
@@ -76,6 +81,22 @@ class Agent:
         sampling = structs.replace(self._config.sampling, interval_s=interval_s)
         self._config = structs.replace(self._config, sampling=sampling)
         self._supervisor.change(structs.replace(self._config, notify=NotifySection()))
+
+    async def _follow_probes(self) -> None:
+        """Take up what probes have found on this machine; a simulated one has none."""
+        if self._simulated:
+            return
+        from gpuwatch_agent.probes.store import open_store
+
+        store = open_store(self._config.probes, os.environ)
+        seen: float | None = None
+        while True:
+            # On a thread: a home folder may lie on a network that is gone.
+            changed = await asyncio.to_thread(store.changed_at)
+            if changed != seen:
+                self._probes = await asyncio.to_thread(store.last_outcomes)
+                seen = changed
+            await asyncio.sleep(_LOOK_FOR_PROBES_S)
 
     def topology(self) -> Topology | None:
         """The wiring as of the last frame."""
@@ -109,7 +130,7 @@ class Agent:
 
     def _publish(self, frame: Frame) -> None:
         self._published_at = self._clock()
-        frame = structs.replace(frame, agent=self._cost(frame.agent))
+        frame = structs.replace(frame, agent=self._cost(frame.agent), probes=self._probes)
         self.history.append(frame, self._published_at)
         judged = self.findings.judge(frame, self._published_at)
         # Once more with its scores: within a second the last frame is the one that is kept.

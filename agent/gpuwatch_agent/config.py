@@ -264,6 +264,20 @@ class DashboardSection(Struct, frozen=True, kw_only=True):
     ] = 300
 
 
+class ProbesSection(Struct, frozen=True, kw_only=True):
+    """Measurements on demand: `gpuwatch probe`; see docs/probes.md."""
+
+    directory: Annotated[
+        str | None,
+        Meta(
+            description="Where their results lie, $XDG_STATE_HOME/gpuwatch/probes (~/.local/state) unless set. An agent that "
+            "runs as another user than who measures needs the same folder to show them.",
+            extra={"allowed": "a path"},
+        ),
+    ] = None
+    keep: Annotated[int, Meta(description="How many results are kept; older ones go.", ge=1, le=10000)] = 200
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that can be set, by section."""
 
@@ -279,6 +293,7 @@ class Config(Struct, frozen=True, kw_only=True):
     dashboard: DashboardSection = DashboardSection()
     keys: dict[str, str] = {}
     """Keys of the dashboard that are bound anew, by the binding's id; the dashboard knows which there are."""
+    probes: ProbesSection = ProbesSection()
     groups: dict[str, list[int]] = {}
     """Declared groups of GPUs that work in step, by name; they override what is inferred."""
     findings: dict[str, dict[str, Any]] = {}

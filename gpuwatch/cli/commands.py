@@ -19,6 +19,7 @@ COMMANDS = (
     Command(
         "check", "gpuwatch.cli.check", "watch for some seconds and judge: for prologs, probes and Nagios", bad_usage=3
     ),
+    Command("probe", "gpuwatch.cli.probe", "measure on purpose: is the fabric delivering? history, comparison"),
     Command("runbook", "gpuwatch.cli.runbook", "what a kind of finding means, and what to do about it"),
     Command("notify", "gpuwatch.cli.notify", "who is told of findings; --test sends them a message", bad_usage=3),
     Command("dashboard", "gpuwatch.cli.dashboard", "the dashboard, which `gpuwatch` alone opens on a terminal"),

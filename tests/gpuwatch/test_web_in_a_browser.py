@@ -1,6 +1,5 @@
 """The real `gpuwatch web` in a real browser: what is seen, what keys do, who is let in, and nobody left behind."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from selenium.webdriver.common.keys import Keys
 
 from support.browser import Browser, browser
 from support.programs import needs
-from support.web_dashboard import WebDashboard, web_dashboard
+from support.web_dashboard import web_dashboard
 
 SPEC = "dgx-h100-8+hot@5"
 TOKEN = "a-token-of-thirty-two-characters"

@@ -142,6 +142,30 @@ class GpuNeedsResetError(DeviceError):
         )
 
 
+class ProbeError(GpuwatchError):
+    """A probe could not be run, or came to nothing."""
+
+    kind = "probe"
+
+
+class TorchMissingError(ProbeError):
+    """Probes run on torch, which gpuwatch does without otherwise."""
+
+    kind = "torch_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Probes run on torch, which is not installed beside gpuwatch.",
+            "Install it with `pip install 'gpuwatch-node[probes]'`.",
+        )
+
+
+class GpuBusyError(ProbeError):
+    """What the probe would measure is in use."""
+
+    kind = "gpu_busy"
+
+
 class AgentUnreachableError(GpuwatchError):
     """No gpuwatch agent answers at the address."""
 
