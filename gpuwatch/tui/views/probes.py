@@ -32,7 +32,7 @@ class ProbesView(RowsView):
         if not outcomes:
             drawing.lines = [[], [Span("  No probe has run on this node.", "bold")]]
             told = (
-                "  Probes take the GPUs' time, so nothing is measured by itself; this version shows what was measured."
+                "  Probes take the GPUs' time, so nothing is measured by itself. To measure: gpuwatch probe allreduce"
             )
             drawing.lines += [[Span(told, "dim")], [], *questions]
             return drawing
