@@ -11,6 +11,8 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 
 PATIENCE_S = 15.0
 _SOON_S = 5.0
@@ -75,6 +77,8 @@ class Browser:
         field = self._driver.find_element(By.NAME, "token")
         field.send_keys(token)
         self._driver.find_element(By.TAG_NAME, "button").click()
+        WebDriverWait(self._driver, PATIENCE_S).until(staleness_of(field))
+        WebDriverWait(self._driver, PATIENCE_S).until(lambda driver: driver.find_elements(By.TAG_NAME, "body"))
 
     def text(self) -> str:
         """What the page says outside the terminal."""
@@ -97,6 +101,11 @@ class Browser:
         socket.onerror = () => done('refused');
         """
         return str(self._driver.execute_async_script(attempt, url))
+
+    def allow_everything(self) -> None:
+        """The page at hand anew, without the policy its server sent: as an attacker's page, which has none."""
+        self._driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        self._driver.refresh()
 
     def screenshot(self, file: Path) -> None:
         """What a person would see, as PNG."""
