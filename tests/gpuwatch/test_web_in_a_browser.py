@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from support.browser import Browser, browser
+from support.browser import REBOUND, Browser, browser
 from support.programs import needs
 from support.web_dashboard import web_dashboard
 
@@ -25,7 +25,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def test_it_is_seen_and_answers_keys(window: Browser, tmp_path: Path) -> None:
-    """Overview, groups, findings and help on the page's terminal; the server ends with all it started."""
+    """Overview, groups, findings and help on the page's terminal, read-only and under its own name; the server ends with all it started."""
     with web_dashboard(tmp_path, "--sim", SPEC) as served:
         window.open(served.url)
         seen = window.wait_for("SIMULATED", "1 Over", "processes (24)")
@@ -43,9 +43,13 @@ def test_it_is_seen_and_answers_keys(window: Browser, tmp_path: Path) -> None:
         window.wait_for("6 Findings", without=("Everywhere",))
         window.press("1")
         window.wait_for("processes (24)")
+        window.press("+")
+        window.wait_for("Nothing is changed from here")
         # The page asks nobody else for anything: what it would like from there is all that fails.
         assert all("fonts.googleapis.com" in error or "favicon.ico" in error for error in window.errors())
         assert len(served.processes()) >= 3
+        window.open(served.url.replace("127.0.0.1", REBOUND))
+        assert "This name is not this machine's" in window.text()
         assert served.end() == []
 
 

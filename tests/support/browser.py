@@ -16,6 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 PATIENCE_S = 15.0
 _SOON_S = 5.0
+REBOUND = "rebound.example"
 # xterm.js draws on a canvas and the page keeps the terminal to itself: it is caught as its first add-on is handed to it.
 _CATCH = """
 Object.defineProperty(Object.prototype, 'fitAddon', {configurable: true, set(addon) {
@@ -121,6 +122,8 @@ def browser(folder: Path, *, size: tuple[int, int] = (1440, 900)) -> Iterator[Br
     flags = [f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}", "--no-first-run"]
     # Nothing but what the page does: no updates, no proxy, and no /dev/shm of a container's 64 MB.
     flags += ["--headless=new", "--disable-background-networking", "--no-proxy-server", "--disable-dev-shm-usage"]
+    # A name whose owner lets it lead to this machine.
+    flags.append(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1")
     if os.geteuid() == 0:
         flags.append("--no-sandbox")  # root in a container can make no namespaces for it
     for flag in flags:
