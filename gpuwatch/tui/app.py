@@ -311,6 +311,11 @@ class GpuwatchApp(App[None]):
             self.set_keymap(self.own_keys)
         self.apply_settings(settings)
 
+    @property
+    def browser_reads_only(self) -> bool:
+        """Whether a browser shows it that may change nothing: where no token is asked, anybody on this machine."""
+        return self._locked
+
     def apply_settings(self, settings: DashboardSection) -> None:
         """From now on these hold."""
         self.settings = settings

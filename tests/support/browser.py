@@ -11,9 +11,12 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 
 PATIENCE_S = 15.0
 _SOON_S = 5.0
+REBOUND = "rebound.example"
 # xterm.js draws on a canvas and the page keeps the terminal to itself: it is caught as its first add-on is handed to it.
 _CATCH = """
 Object.defineProperty(Object.prototype, 'fitAddon', {configurable: true, set(addon) {
@@ -75,6 +78,8 @@ class Browser:
         field = self._driver.find_element(By.NAME, "token")
         field.send_keys(token)
         self._driver.find_element(By.TAG_NAME, "button").click()
+        WebDriverWait(self._driver, PATIENCE_S).until(staleness_of(field))
+        WebDriverWait(self._driver, PATIENCE_S).until(lambda driver: driver.find_elements(By.TAG_NAME, "body"))
 
     def text(self) -> str:
         """What the page says outside the terminal."""
@@ -98,6 +103,11 @@ class Browser:
         """
         return str(self._driver.execute_async_script(attempt, url))
 
+    def allow_everything(self) -> None:
+        """The page at hand anew, without the policy its server sent: as an attacker's page, which has none."""
+        self._driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        self._driver.refresh()
+
     def screenshot(self, file: Path) -> None:
         """What a person would see, as PNG."""
         assert self._driver.save_screenshot(file)
@@ -112,6 +122,8 @@ def browser(folder: Path, *, size: tuple[int, int] = (1440, 900)) -> Iterator[Br
     flags = [f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}", "--no-first-run"]
     # Nothing but what the page does: no updates, no proxy, and no /dev/shm of a container's 64 MB.
     flags += ["--headless=new", "--disable-background-networking", "--no-proxy-server", "--disable-dev-shm-usage"]
+    # A name whose owner lets it lead to this machine.
+    flags.append(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1")
     if os.geteuid() == 0:
         flags.append("--no-sandbox")  # root in a container can make no namespaces for it
     for flag in flags:

@@ -1,5 +1,6 @@
 """Where the agent listens, and under which names it may be addressed."""
 
+import re
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 from gpuwatch_agent.model.errors import UsageError
 
 _HOW = "Write HOST:PORT, as 127.0.0.1:9489 or [::1]:9489, or unix:/run/gpuwatch.sock."
+_PORT = re.compile(r":[0-9]*")
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -69,7 +71,7 @@ def host_of(header: str) -> str | None:
     """The host in a `Host` header, without port and brackets; `None` where it makes no sense."""
     if header.startswith("["):
         inside, bracket, rest = header[1:].partition("]")
-        sensible = bracket and (not rest or rest[0] == ":") and is_literal(inside)
+        sensible = bracket and (not rest or _PORT.fullmatch(rest)) and is_literal(inside)
         return inside.lower() if sensible else None
     host, _, port = header.partition(":")
     if not host or (port and not (port.isascii() and port.isdigit())):

@@ -96,13 +96,15 @@ class Lookups:
             return Past([None] * cells, 1)
         return Past(trace.samples(moment.frame.taken_at, cells), trace.step)
 
-    def read_environment(self, job: Job, moment: Moment) -> None:
-        """Once for each process that is asked about."""
+    def read_environment(self, job: Job, moment: Moment, *, refused: str | None = None) -> None:
+        """Once for each process that is asked about; where it is refused, that is the answer."""
         key, process = job_key(job), job.process
         if self._environment[0] == key:
             return
         why = why_not_local(moment)
-        if why is not None:
+        if refused is not None:
+            refusal = refused
+        elif why is not None:
             refusal = f"Its environment is not known: {why}."
         elif not process.visible:
             refusal = f"It is {NOT_VISIBLE}."

@@ -245,7 +245,7 @@ class ProcessesView(RowsView):
         if job is None:
             return
         if self.pane == "environment":
-            self._lookups.read_environment(job, moment)
+            self._lookups.read_environment(job, moment, refused=self._why_no_environment())
         else:
             self._lookups.follow(job, moment, self._cells, self.dashboard.player.kept)
 
@@ -388,6 +388,10 @@ class ProcessesView(RowsView):
         """None is tagged."""
         self.listing.tagged.clear()
         self.redraw()
+
+    def _why_no_environment(self) -> str | None:
+        # The kernel shows it to its owner alone, and would show it to us.
+        return "A browser that may only read is not shown it." if self.dashboard.browser_reads_only else None
 
     def _why_no_signals(self) -> str | None:
         if self.moment is None:

@@ -101,6 +101,143 @@ def test_the_token_opens_the_door_once_for_a_browser() -> None:
     serving(TOKEN, check)
 
 
+def test_no_odd_request_gets_past_the_door_or_breaks_it() -> None:
+    """Origins, cookies, forms and names that make no sense are refused, not failed on."""
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        host = f"127.0.0.1:{client.port}"
+        for origin in ("null", "http://[", "http://127.0.0.1", f"http://{host}.evil.example", f"ftp://{host}", ""):
+            assert (await client.get("/ws", headers={"Origin": origin})).status == 403, origin
+        assert (await client.get("/", headers={"Host": '[::1]:"><script>'})).status == 403
+        for cookie in ("ü", ""):
+            assert (await client.get("/", headers={"Cookie": f"gpuwatch-{client.port}={cookie}"})).status == 401
+        form = "application/x-www-form-urlencoded"
+        for kind in (f"{form}; charset=unicode_escape", f"{form}; charset=no-such", "multipart/form-data", form):
+            refused = await client.post("/enter", data=b"token=\\ud800%ff\xff", headers={"Content-Type": kind})
+            assert refused.status == 401, kind
+        assert (await client.post("/enter", data={"token": "x" * 5000})).status == 413
+
+    serving(TOKEN, check)
+
+
+def test_a_cookie_that_is_no_text_is_no_cookie() -> None:
+    """Bytes that no client library sends, but anybody can."""
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        lines = [b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nCookie: gpuwatch=", b"\xff\r\n\r\n"]
+        writer.writelines(lines)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await writer.wait_closed()
+        assert answer.startswith(b"HTTP/1.1 401 ")
+
+    serving(TOKEN, check)
+
+
+def test_without_a_token_there_is_no_form() -> None:
+    """Nothing asks for what does not exist."""
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        assert (await client.post("/enter", data={"token": ""})).status == 404
+
+    serving(None, check)
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it() -> None:
+    """The door, the page, its files and what is refused: framed nowhere, guessed at never."""
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        for path in ("/", "/static/css/xterm.css", "/nowhere"):
+            for headers in ({}, {"Host": "evil.example"}):
+                answer = (await client.get(path, headers=headers)).headers
+                assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
+                assert answer["X-Content-Type-Options"] == "nosniff"
+
+    serving(None, check)
+    serving(TOKEN, check)
+
+
+def test_two_tunnels_from_one_browser_do_not_push_each_other_out() -> None:
+    """Cookies know no ports: the name has it, and behind a proxy with TLS the cookie stays with TLS."""
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        told = []
+        for host, proto in (("localhost:1111", "http"), ("localhost:2222", "http"), ("gpu.example.org", "https")):
+            headers = {"Host": host, "Origin": f"{proto}://{host}", "X-Forwarded-Proto": proto}
+            entered = await client.post("/enter", data={"token": TOKEN}, headers=headers, allow_redirects=False)
+            told.append(entered.headers["Set-Cookie"])
+        assert [cookie.partition("=")[0] for cookie in told] == ["gpuwatch-1111", "gpuwatch-2222", "gpuwatch"]
+        assert ["Secure" in cookie for cookie in told] == [False, False, True]
+
+    serving(TOKEN, check)
+
+
+def test_behind_tls_the_page_asks_by_tls() -> None:
+    """A browser loads nothing by plain HTTP into a page that came by TLS."""
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        headers = {"Host": "gpu.example.org", "X-Forwarded-Proto": "https"}
+        page = await (await client.get("/", headers=headers)).text()
+        assert "wss://gpu.example.org/ws" in page
+        assert "https://gpu.example.org/static/" in page
+        assert "http://gpu" not in page
+
+    serving(None, check)
+
+
+@pytest.mark.parametrize(
+    "size", ["width=100000&height=100000", "width=0&height=24", "width=-1", "width=x", "height=501"]
+)
+def test_a_window_without_bounds_is_not_drawn(size: str) -> None:
+    """It would fill the machine's memory."""
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        assert (await client.get(f"/ws?{size}")).status == 400
+
+    serving(None, check)
+
+
+def test_only_what_makes_sense_reaches_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes within bounds and typed text; anything else is passed over, and the browser stays connected."""
+    pytest.importorskip("textual_serve")
+    from textual_serve.app_service import AppService
+
+    sizes: list[tuple[int, int]] = []
+
+    async def note(service: AppService, width: int, height: int) -> None:
+        sizes.append((width, height))
+
+    async def nothing(service: AppService, *_: object) -> None:
+        pass
+
+    monkeypatch.setattr(AppService, "set_terminal_size", note)
+    for name in ("start", "stop"):
+        monkeypatch.setattr(AppService, name, nothing)
+
+    async def check(client) -> None:  # type: ignore[no-untyped-def]  # aiohttp's client is there with the extra only
+        async with client.ws_connect("/ws") as websocket:
+            for width in (100_000, 0, -5, "100", 1e300, None):
+                await websocket.send_json(["resize", {"width": width, "height": 30}])
+            for said in ("{", "[" * 50_000, "[]", "null", '["resize"]', '["resize", 5]', '["stdin", 5]', '["ping"]'):
+                await websocket.send_str(said)
+            await websocket.send_json(["resize", {"width": 120, "height": 30}])
+            await websocket.send_json(["ping", "7"])
+            assert await websocket.receive_json(timeout=10) == ["pong", "7"]
+
+    serving(None, check)
+    assert sizes == [(120, 30)]
+
+
+def test_port_0_is_any_that_is_free() -> None:
+    """The sentence that says where it is names the port."""
+    pytest.importorskip("textual_serve")
+    from gpuwatch.web_server import _with_port
+
+    assert _with_port(parse_address("127.0.0.1:9490")).port == 9490
+    assert _with_port(parse_address("127.0.0.1:0")).port > 0
+
+
 def test_the_page_leads_back_to_where_the_browser_came_in() -> None:
     """Behind a name or a tunnel the websocket's address is that of the page."""
 

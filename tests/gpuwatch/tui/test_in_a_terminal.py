@@ -119,14 +119,21 @@ def test_a_closed_terminal_leaves_no_process(open_terminal: OpenTerminal, spec: 
 
 
 def test_without_colours_and_utf8_it_is_plain_ascii(open_terminal: OpenTerminal) -> None:
-    """A C locale and NO_COLOR: nothing on the screen that such a terminal can't show."""
+    """A C locale and NO_COLOR: nothing on the screen that such a terminal can't show, in views and in dialogs."""
     terminal = open_terminal((100, 30), {"NO_COLOR": "1"})
     terminal.tmux("send-keys", "-l", "export LC_ALL=C LANG=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0")
     terminal.press("Enter")
     terminal.gpuwatch("--sim", "dgx-h100-8+hot@5")
-    seen = terminal.wait_for("SIMULATED", "1 Over", "GPU 5")
-    assert "\\x" not in seen
-    assert "\\u" not in seen
-    assert seen.isascii(), {letter for letter in seen if not letter.isascii()}
+    seen = [terminal.wait_for("SIMULATED", "1 Over", "GPU 5")]
+    # Views are drawn in ASCII from the start; of dialogs Textual draws the frames.
+    terminal.press("?")
+    seen.append(terminal.wait_for("Everywhere"))
+    terminal.press("Escape")
+    terminal.wait_for("processes (24)", without=["Everywhere"])
+    for screen in seen:
+        # What a C locale can't encode Python writes as an escape.
+        assert "\\x" not in screen
+        assert "\\u" not in screen, screen
+        assert screen.isascii(), {letter for letter in screen if not letter.isascii()}
     terminal.press("q")
     terminal.wait_for("ended with 0")

@@ -18,6 +18,7 @@ from gpuwatch.tui.dialogs.choice import Choice
 from gpuwatch.tui.dialogs.signal_confirm import ConfirmSignal
 from gpuwatch.tui.moment import FeedState
 from gpuwatch.tui.views.processes import ProcessesView
+from gpuwatch_agent.config import DashboardSection
 from gpuwatch_agent.model.process import Process
 from support.dashboard_story import story
 from support.real_processes import frame_with, local_app, process_of, worker
@@ -412,6 +413,20 @@ def test_this_machines_processes_have_host_columns_parents_and_environment() -> 
             assert "└─ python" in text
             assert "•••" in text
             assert "secret" not in text
+
+        play(local_app(frame_with([[process_of(child.pid)]], time.time())), LARGE, scene)
+
+
+def test_a_browser_that_may_only_read_is_not_shown_environments() -> None:
+    """Whoever is on the machine may be looking, and the kernel would not show it to him."""
+    with ExitStack() as stack:
+        child = worker(stack, environ={"RANK": "0", "PLACE": "somewhere private"})
+
+        async def scene(view: ProcessesView, pilot: Pilot[None]) -> None:
+            view.dashboard.take_settings(DashboardSection(read_only=True), locked=True)
+            await pilot.press("e")
+            await until(pilot, lambda: "A browser that may only read is not shown it." in seen(view))
+            assert "somewhere private" not in seen(view)
 
         play(local_app(frame_with([[process_of(child.pid)]], time.time())), LARGE, scene)
 
