@@ -19,7 +19,7 @@ _LOST_FROM = 100
 
 
 def _gone(gpu: Gpu) -> Gpu:
-    return structs.replace(gpu, state="lost", problem="It has left the bus.", processes=None, power_w=9e6)
+    return structs.replace(gpu, state="lost", problem="It has left the bus.", processes=None, power_w=9e6, age_s=20.0)
 
 
 def _without(frame: Frame, index: int) -> Frame:
@@ -82,13 +82,14 @@ def test_who_left_the_group_before_it_was_lost_is_not_in_it() -> None:
 def test_the_overview_keeps_it_between_its_siblings() -> None:
     """In red between GPU 2 and GPU 4, and the group's title counts it."""
     lines = _shown("overview")
-    assert any("7 of 8 ranks) ⊘ 1 lost" in line for line in lines)
+    assert any(" ⊘ 1 lost (7 of 8 ranks)" in line for line in lines)
     assert not any(" MW" in line or "9,00" in line for line in lines if line.startswith("─")), (
         "its last power counts no more"
     )
     rows = [line for line in lines if line[:6].strip(" ⊘").isdigit()][:8]
     assert [line[:6].strip(" ⊘") for line in rows] == list("01234567")
     assert "⊘" in rows[3]
+    assert "lost 20 s" in rows[3]
     assert not any("in no group" in line or "not known" in line for line in lines)
 
 
