@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from gpuwatch.render.text import clean
+from gpuwatch.render.units import span_of_time
 from gpuwatch_agent.model.gpu import Gpu
 
 RANK = {"": 0, "info": 1, "stale": 2, "warning": 3, "critical": 4, "lost": 5}
@@ -37,6 +38,14 @@ def facts_of(gpu: Gpu, siblings: Sequence[Gpu]) -> list[Fact]:
     facts += [*_nvlink(gpu), *_pcie(gpu, siblings), *_limit(gpu, siblings), *_modes(gpu)]
     cleaned = [Fact(fact.severity, clean(fact.words)) for fact in facts]
     return sorted(cleaned, key=lambda fact: -RANK[fact.severity])
+
+
+def state_facts(gpu: Gpu) -> list[Fact]:
+    """That a GPU does not answer, and for how long: its values are no longer true."""
+    if gpu.state == "ok":
+        return []
+    age = "" if gpu.age_s is None else f" {span_of_time(gpu.age_s)}"
+    return [Fact(gpu.state, f"{gpu.state}{age}")]
 
 
 def worst(severities: Iterable[str]) -> str:

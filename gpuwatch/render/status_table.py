@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gpuwatch.render.ansi import Line, Span, to_text
 from gpuwatch.render.columns import Column, choose, draw_row, draw_title
-from gpuwatch.render.facts import Fact, facts_of, worst
+from gpuwatch.render.facts import facts_of, state_facts, worst
 from gpuwatch.render.gpu_columns import Row, gpu_columns
 from gpuwatch.render.header import finding_lines, header_line, host_line, sentence_lines
 from gpuwatch.render.process_table import DEFAULT_PROCESSES, process_lines
@@ -52,20 +52,13 @@ def render_status(
 
 def _rows_of(gpu: Gpu, frame: Frame) -> list[Row]:
     """One row for the GPU, and one for each slice of it."""
-    facts = _state_facts(gpu) + facts_of(gpu, frame.gpus)
+    facts = state_facts(gpu) + facts_of(gpu, frame.gpus)
     found = [finding.severity for finding in frame.findings if gpu.index in finding.gpus]
     mark = gpu.state if gpu.state != "ok" else worst([*found, *(fact.severity for fact in facts)])
     rows = [Row(gpu=gpu, siblings=frame.gpus, facts=facts, mark=mark)]
     if gpu.mig is not None and gpu.mig.enabled:
         rows += [Row(gpu=gpu, siblings=frame.gpus, instance=instance) for instance in gpu.mig.instances]
     return rows
-
-
-def _state_facts(gpu: Gpu) -> list[Fact]:
-    if gpu.state == "ok":
-        return []
-    age = "" if gpu.age_s is None else f" {span_of_time(gpu.age_s)}"
-    return [Fact(gpu.state, f"{gpu.state}{age}")]
 
 
 def _gpu_lines(rows: Sequence[Row], width: int) -> list[Line]:

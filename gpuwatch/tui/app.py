@@ -149,6 +149,7 @@ class GpuwatchApp(App[None]):
         self._draw_due = False
         self.feed = feed
         self.player = Player(Tape())
+        self._declared_groups: Mapping[str, Sequence[int]] = {}
         self._memberships = Memberships()
         # Held by hand: while a dialog is open, queries would look into the dialog.
         self._top = _Top(id="top")
@@ -210,13 +211,17 @@ class GpuwatchApp(App[None]):
     def follow(self, feed: Feed) -> None:
         """Turn to another node: what was kept of the one before goes with its feed."""
         self.feed, self.player = feed, Player(Tape())
-        self._memberships = Memberships()
+        self._memberships = self._no_memories()
         self.moment = None
         self.chosen_gpu = None
         for view in self._views.values():
             view.forget()
         self.run_worker(self._follow(feed, self.player), group="feed", exclusive=True)
         self.show_now()
+
+    def _no_memories(self) -> Memberships:
+        """The configuration here is about this machine, and says nothing of remote ones."""
+        return Memberships(self._declared_groups if self.feed.state.kind in {"embedded", "local"} else None)
 
     def clock(self) -> float:
         """What time it is here."""
@@ -302,10 +307,13 @@ class GpuwatchApp(App[None]):
         unicode: bool = True,
         colour: bool = True,
         locked: bool = False,
+        groups: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """What was configured, and what the terminal can show; before the dashboard runs."""
         self.settings_file, self._unicode, self._locked = file, unicode, locked
         self.no_color = not colour
+        self._declared_groups = groups or {}
+        self._memberships = self._no_memories()
         self.own_keys = dict(keys or {})
         if self.own_keys:
             self.set_keymap(self.own_keys)

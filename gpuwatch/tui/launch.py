@@ -45,6 +45,7 @@ def prepare(
         unicode=in_browser or terminal.unicode,
         colour=colour,
         locked=read_only or (in_browser and config.dashboard.read_only),
+        groups=config.groups,
     )
     return config.dashboard.mouse
 

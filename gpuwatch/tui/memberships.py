@@ -1,6 +1,6 @@
 """Which GPUs work in step; one that is lost tells no processes any more and keeps the place it had."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -20,9 +20,10 @@ class _Place(Struct, frozen=True):
 
 
 class Memberships:
-    """Remembers, frame by frame, the place of every GPU that answers."""
+    """Remembers, frame by frame, the place of every GPU that answers; `declared` are groups by the configuration."""
 
-    def __init__(self) -> None:
+    def __init__(self, declared: Mapping[str, Sequence[int]] | None = None) -> None:
+        self._declared = declared or {}
         self._places: dict[str, _Place] = {}
 
     def note(self, frame: Frame) -> None:
@@ -30,7 +31,7 @@ class Memberships:
         at = frame.taken_at
         told = {
             uuid: _Place(at, group.id, rank)
-            for group in groups_of(frame.gpus, {})
+            for group in groups_of(frame.gpus, self._declared)
             for uuid, rank in zip(group.uuids, group.ranks, strict=True)
         }
         for gpu in frame.gpus:
@@ -40,7 +41,7 @@ class Memberships:
 
     def groups(self, frame: Frame) -> list[Group]:
         """The groups of that frame in the order of their first GPU, each with the GPUs that it lost."""
-        groups = [self._with_lost(group, frame) for group in groups_of(frame.gpus, {})]
+        groups = [self._with_lost(group, frame) for group in groups_of(frame.gpus, self._declared)]
         return sorted((group for group in groups if len(group.uuids) > 1), key=lambda group: min(group.indices))
 
     def _with_lost(self, group: Group, frame: Frame) -> Group:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gpuwatch.render.ansi import Line, Span
 from gpuwatch.render.facts import SLOWDOWNS, THROTTLE_WORDS, is_hot, links_down
-from gpuwatch.render.text import DASH, SIGNS, clean
+from gpuwatch.render.text import DASH, SIGNS, clean, wrap
 from gpuwatch.render.units import gib, gib_total, gigabytes_per_s, span_of_time, whole
 from gpuwatch_agent.model.absence import SENTENCES
 from gpuwatch_agent.model.gpu import Gpu
@@ -194,6 +194,20 @@ def _what_it_is(gpu: Gpu) -> Iterator[Pair]:
     for word, text in (("VBIOS", gpu.vbios_version), ("serial", gpu.serial), ("UUID", gpu.uuid)):
         if text:
             yield Pair(word, [Span(clean(text), "dim")])
+
+
+def why_dashes(pairs: Sequence[Pair], width: int) -> list[Line]:
+    """The reasons of all dashes in words, for those who have no pointer to rest on them: each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for pair in pairs:
+        word, colon, reason = pair.tip.partition(": ")
+        if colon:
+            reasons.setdefault(reason, []).append(word)
+    lines: list[Line] = []
+    for reason, words in reasons.items():
+        for position, text in enumerate(wrap(f"{', '.join(words)}: {reason}", max(width - 4, 20))):
+            lines.append([Span(f" {DASH if position == 0 else ' '} {text}", "dim")])
+    return lines
 
 
 def columns_of(pairs: Sequence[Pair], height: int) -> list[Sequence[Pair]]:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.columns import Column, text_column
-from gpuwatch.render.facts import RANK
+from gpuwatch.render.facts import RANK, state_facts
 from gpuwatch.render.gpu_columns import Row, gpu_columns
 from gpuwatch.render.job_cells import rank_word
 from gpuwatch.render.text import DASH, SIGNS
@@ -51,7 +51,7 @@ def rows_of(moment: Moment) -> list[Row]:
     gpus = moment.frame.gpus
     rows: list[Row] = []
     for gpu, facts, mark in marked(moment.frame):
-        rows.append(Row(gpu=gpu, siblings=gpus, facts=facts, mark=mark))
+        rows.append(Row(gpu=gpu, siblings=gpus, facts=[*state_facts(gpu), *facts], mark=mark))
         if gpu.mig is not None and gpu.mig.enabled:
             rows += [Row(gpu=gpu, siblings=gpus, instance=instance) for instance in gpu.mig.instances]
     return rows
@@ -160,19 +160,19 @@ def group_title(group: Group, gpus: Sequence[Gpu], stands: Mapping[str, Standing
     ranks = f"{left_over} of {group.size} ranks" if group.size and group.size != left_over else f"{left_over} ranks"
     late = sum(1 for uuid in group.uuids if uuid in stands and stands[uuid].word == "late")
     held = f" ▲ {late} late, {left_over - late} wait" if late else ""
-    # A lost GPU's row holds its last reading, which it no longer draws.
-    power = sum(gpu.power_w or 0.0 for gpu in gpus if gpu.uuid in group.uuids and gpu.state != "lost")
+    # The row of one that is lost or silent holds its last reading, which is no longer true.
+    power = sum(gpu.power_w or 0.0 for gpu in gpus if gpu.uuid in group.uuids and gpu.state == "ok")
     right = f" {watts(power)} ─" if power else "─"
     left: Line = [
         Span("─ ", "rule"),
         Span(kind.get(group.split, "one job"), "dim"),
         Span(f" {name}", "title"),
-        Span(f" ({ranks})", "dim"),
     ]
     if lost:
         left.append(Span(f" {SIGNS['lost']} {lost} lost", "lost"))
     if held:
         left.append(Span(held, "warning"))
+    left.append(Span(f" ({ranks})", "dim"))
     left.append(Span(" "))
     room = width - len(right)
     left = fit_line(left, room)

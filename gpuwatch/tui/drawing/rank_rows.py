@@ -31,7 +31,7 @@ def group_head(group: Group, moment: Moment, width: int) -> Line:
     """The job's name, how it shares its GPUs and how that is known, and what it draws."""
     name = clean(group.id.rpartition("@")[0] or group.id)
     found = (moment.gpu(uuid) for uuid in group.uuids)
-    members = [gpu for gpu in found if gpu is not None and gpu.state != "lost"]
+    members = [gpu for gpu in found if gpu is not None and gpu.state == "ok"]
     count = len(group.uuids) - len(lost_of(group, moment.frame.gpus))
     ranks = f"{count} of {group.size} ranks seen" if group.size and group.size > count else f"{count} ranks"
     left: Line = [Span("─ ", "rule"), Span(name, "title"), Span(f" · {_SPLITS[group.split]} · {ranks}", "dim")]

@@ -14,7 +14,7 @@ from gpuwatch.render.units import board_name, span_of_time
 from gpuwatch.tui.canvas import Drawing, Hit
 from gpuwatch.tui.drawing.area import area_lines
 from gpuwatch.tui.drawing.charts import Chart, charts_of, fitted_scale, told, told_limit
-from gpuwatch.tui.drawing.gpu_facts import Pair, columns_of, pairs_of
+from gpuwatch.tui.drawing.gpu_facts import Pair, columns_of, pairs_of, why_dashes
 from gpuwatch.tui.drawing.marks import marked
 from gpuwatch.tui.drawing.window import Window, means_in, window_of
 from gpuwatch.tui.moment import Moment
@@ -178,6 +178,9 @@ def _facts_column(gpu: Gpu, height: int, width: int) -> tuple[list[Line], list[t
         if pair.tip:
             tips.append((len(lines), pair.tip))
         lines += _fact_lines(pair, width)
+    why = why_dashes(pairs_of(gpu), width)
+    if len(lines) + 1 + len(why) <= height:
+        lines += [[], *why] if why else []
     return lines[:height], [tip for tip in tips if tip[0] < height]
 
 

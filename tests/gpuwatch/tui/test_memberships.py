@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from gpuwatch.tui.app import GpuwatchApp
+from gpuwatch.tui.feeds.recorded import RecordedFeed
 from gpuwatch.tui.memberships import Memberships, lost_of
+from gpuwatch.tui.moment import FeedKind
+from gpuwatch_agent.config import DashboardSection
 from gpuwatch_agent.model.frame import Frame
 from gpuwatch_agent.model.gpu import Gpu
 from support.dashboard_story import Story, story
@@ -16,7 +19,7 @@ _LOST_FROM = 100
 
 
 def _gone(gpu: Gpu) -> Gpu:
-    return structs.replace(gpu, state="lost", problem="It has left the bus.", processes=None, power_w=9e6)
+    return structs.replace(gpu, state="lost", problem="It has left the bus.", processes=None, power_w=9e6, age_s=20.0)
 
 
 def _without(frame: Frame, index: int) -> Frame:
@@ -79,13 +82,14 @@ def test_who_left_the_group_before_it_was_lost_is_not_in_it() -> None:
 def test_the_overview_keeps_it_between_its_siblings() -> None:
     """In red between GPU 2 and GPU 4, and the group's title counts it."""
     lines = _shown("overview")
-    assert any("7 of 8 ranks) ⊘ 1 lost" in line for line in lines)
+    assert any(" ⊘ 1 lost (7 of 8 ranks)" in line for line in lines)
     assert not any(" MW" in line or "9,00" in line for line in lines if line.startswith("─")), (
         "its last power counts no more"
     )
     rows = [line for line in lines if line[:6].strip(" ⊘").isdigit()][:8]
     assert [line[:6].strip(" ⊘") for line in rows] == list("01234567")
     assert "⊘" in rows[3]
+    assert "lost 20 s" in rows[3]
     assert not any("in no group" in line or "not known" in line for line in lines)
 
 
@@ -95,6 +99,24 @@ def test_groups_say_which_rank_is_lost() -> None:
     assert any("It lost GPU 3" in line for line in lines)
     assert not any("keep step" in line for line in lines)
     assert any(line.startswith(" ⊘ TP3") and line.rstrip().endswith("lost") for line in lines)
+
+
+def test_declared_groups_are_shown_of_this_machine_and_of_no_other() -> None:
+    """[groups] of the configuration is what the agent here judges by; a remote agent has its own."""
+
+    async def titles(kind: FeedKind) -> str:
+        told = story(_SPEC)
+        feed = RecordedFeed(told.frames, events=told.events, topology=told.topology, kind=kind)
+        app = GpuwatchApp(feed, wall_clock=lambda: told.frames[-1].taken_at)
+        app.take_settings(DashboardSection(), groups={"front": [0, 1], "back": [6, 7]})
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.pause()
+            return app.view.as_text()
+
+    here, there = asyncio.run(titles("embedded")), asyncio.run(titles("remote"))
+    assert "front (2 ranks)" in here
+    assert "back (2 ranks)" in here
+    assert "front" not in there
 
 
 def test_another_node_begins_without_memories() -> None:
