@@ -1,5 +1,6 @@
 """The real `gpuwatch web` in a real browser: what is seen, what keys do, who is let in, and nobody left behind."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
