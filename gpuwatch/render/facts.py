@@ -40,12 +40,17 @@ def facts_of(gpu: Gpu, siblings: Sequence[Gpu]) -> list[Fact]:
     return sorted(cleaned, key=lambda fact: -RANK[fact.severity])
 
 
-def state_facts(gpu: Gpu) -> list[Fact]:
-    """That a GPU does not answer, and for how long: its values are no longer true."""
+def with_state(gpu: Gpu, facts: Sequence[Fact]) -> list[Fact]:
+    """First that a GPU does not answer and for how long, since its values are no longer true, then the rest.
+
+    With its grave Xid in one breath: where there is room for one remark only, both are what one must know.
+    """
     if gpu.state == "ok":
-        return []
+        return list(facts)
     age = "" if gpu.age_s is None else f" {span_of_time(gpu.age_s)}"
-    return [Fact(gpu.state, f"{gpu.state}{age}")]
+    grave = next((fact.words for fact in facts if fact.severity == "critical" and fact.words.startswith("Xid")), None)
+    said = f"{gpu.state}{age}" if grave is None else f"{gpu.state}{age}, {grave}"
+    return [Fact(gpu.state, said), *(fact for fact in facts if fact.words != grave)]
 
 
 def worst(severities: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gpuwatch.render.ansi import Line, Span, to_text
 from gpuwatch.render.columns import Column, choose, draw_row, draw_title
-from gpuwatch.render.facts import facts_of, state_facts, worst
+from gpuwatch.render.facts import facts_of, with_state, worst
 from gpuwatch.render.gpu_columns import Row, gpu_columns
 from gpuwatch.render.header import finding_lines, header_line, host_line, sentence_lines
 from gpuwatch.render.process_table import DEFAULT_PROCESSES, process_lines
@@ -52,7 +52,7 @@ def render_status(
 
 def _rows_of(gpu: Gpu, frame: Frame) -> list[Row]:
     """One row for the GPU, and one for each slice of it."""
-    facts = state_facts(gpu) + facts_of(gpu, frame.gpus)
+    facts = with_state(gpu, facts_of(gpu, frame.gpus))
     found = [finding.severity for finding in frame.findings if gpu.index in finding.gpus]
     mark = gpu.state if gpu.state != "ok" else worst([*found, *(fact.severity for fact in facts)])
     rows = [Row(gpu=gpu, siblings=frame.gpus, facts=facts, mark=mark)]

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from gpuwatch.render.ansi import Line, Span, fit_line, line_cells
 from gpuwatch.render.columns import Column, text_column
-from gpuwatch.render.facts import RANK, state_facts
+from gpuwatch.render.facts import RANK, with_state
 from gpuwatch.render.gpu_columns import Row, gpu_columns
 from gpuwatch.render.job_cells import rank_word
 from gpuwatch.render.text import DASH, SIGNS
@@ -51,7 +51,7 @@ def rows_of(moment: Moment) -> list[Row]:
     gpus = moment.frame.gpus
     rows: list[Row] = []
     for gpu, facts, mark in marked(moment.frame):
-        rows.append(Row(gpu=gpu, siblings=gpus, facts=[*state_facts(gpu), *facts], mark=mark))
+        rows.append(Row(gpu=gpu, siblings=gpus, facts=with_state(gpu, facts), mark=mark))
         if gpu.mig is not None and gpu.mig.enabled:
             rows += [Row(gpu=gpu, siblings=gpus, instance=instance) for instance in gpu.mig.instances]
     return rows

@@ -47,7 +47,7 @@ def group_head(group: Group, moment: Moment, width: int) -> Line:
     return [*left, Span("─" * max(room - line_cells(left), 0), "rule"), Span(right, "dim")]
 
 
-def group_verdict(group: Group, moment: Moment, width: int) -> list[Line]:
+def group_verdict(group: Group, moment: Moment, width: int, *, briefly: bool = False) -> list[Line]:
     """What was found about this group with cause, cost and what to do; else that its ranks keep step."""
     found = [finding for finding in moment.frame.findings if _is_about(finding, group)]
     lost = lost_of(group, moment.frame.gpus)
@@ -58,7 +58,8 @@ def group_verdict(group: Group, moment: Moment, width: int) -> list[Line]:
         told = f" It lost GPU {index_list(lost)}: the other ranks can't go on without, they hang or abort."
         lines.append(fit_line([Span(" "), Span(SIGNS["lost"], "lost"), Span(told, "lost text")], width))
     for finding in found[:2]:
-        lines += _told(finding, moment, width)
+        # Where room is short the sentence alone: the ranks below it are what one came for.
+        lines += _told(finding, moment, width)[: 2 if briefly else None]
     return lines
 
 

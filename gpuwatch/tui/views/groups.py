@@ -15,6 +15,7 @@ from gpuwatch_agent.detectors.baseline import busy_baselines, job_age_s
 from gpuwatch_agent.detectors.groups import Group
 from gpuwatch_agent.history import History
 
+_ROOM_FOR_REASONS = 14
 _LEAST_ROOM_FOR_CHARTS = 8
 
 
@@ -43,7 +44,7 @@ class GroupsView(RowsView):
         cursor_y = 0
         for group in groups:
             first = len(drawing.lines)
-            self._one_group(drawing, group, stands, moment, width)
+            self._one_group(drawing, group, stands, moment, (width, height))
             if self.chosen_key in group.uuids:
                 cursor_y = first
         room = height - len(drawing.lines)
@@ -62,11 +63,12 @@ class GroupsView(RowsView):
                 self.chosen_key = group.uuids[0]
 
     def _one_group(
-        self, drawing: Drawing, group: Group, stands: dict[str, Standing], moment: Moment, width: int
+        self, drawing: Drawing, group: Group, stands: dict[str, Standing], moment: Moment, size: tuple[int, int]
     ) -> None:
+        width, height = size
         lines = drawing.lines
         lines.append(group_head(group, moment, width))
-        lines += group_verdict(group, moment, width)
+        lines += group_verdict(group, moment, width, briefly=height < _ROOM_FOR_REASONS)
         title, rows = rank_table(group, stands, moment, self._usual.of(moment, group), width)
         lines.append(title)
         for uuid, row in zip(group.uuids, rows, strict=True):
