@@ -26,6 +26,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def test_it_is_seen_and_answers_keys(window: Browser, tmp_path: Path) -> None:
     """Overview, groups, findings and help on the page's terminal, read-only and under its own name; the server ends with all it started."""
+    window.errors()  # those of the test before are read away
     with web_dashboard(tmp_path, "--sim", SPEC) as served:
         window.open(served.url)
         seen = window.wait_for("SIMULATED", "1 Over", "processes (24)")
