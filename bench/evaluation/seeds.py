@@ -1,6 +1,6 @@
 """Which seeds were looked at while the detectors were made: figures on those flatter."""
 
-LOOKED_AT = (31_415, 90_117, 271_828, 600_000, 700_001, 715_001, 812_001)
+LOOKED_AT = (31_415, 90_117, 271_828, 600_000, 700_001, 715_001, 812_001, 4_669_201, 6_283_185)
 # Episodes of a family are numbered from the seed on: seeds that are near share them.
 _REACH = 1_000
 

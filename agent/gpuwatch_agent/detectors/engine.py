@@ -196,6 +196,10 @@ class Engine:
 
     def _suspect(self, kind: str, settings: DetectorSettings, suspicion: Suspicion, window: Window, now: float) -> None:
         case = self._cases.get((kind, suspicion.key))
+        if case is not None and _names_others(case, suspicion):
+            if _stays_with_whom_it_names(case, suspicion, settings, now):
+                return
+            case.differs_since = case.last_at
         if case is None:
             case = _Case(first_at=now, first_wall=window.wall, last_at=now, suspicion=suspicion, severe_at=now)
             self._cases[kind, suspicion.key] = case
@@ -249,6 +253,22 @@ class Engine:
         event = FindingEvent(event=what, at=wall, finding=_finding(kind, case))  # type: ignore[arg-type]  # one of three words
         self.events.append(event)
         self._on_event(event)
+
+
+def _names_others(case: _Case, suspicion: Suspicion) -> bool:
+    """Whether wholly other GPUs are suspected than before."""
+    before, now = set(case.suspicion.gpus), set(suspicion.gpus)
+    return bool(before and now) and before.isdisjoint(now)
+
+
+def _stays_with_whom_it_names(case: _Case, suspicion: Suspicion, settings: DetectorSettings, now: float) -> bool:
+    """Whether the earlier GPUs have not been free of suspicion for as long as it takes to let them go.
+
+    Seconds against one GPU are no evidence against another: they count as seconds in which this was not seen.
+    """
+    if suspicion.certain:
+        return False
+    return case.raised_at is None or now - case.last_at < settings.clear_after_s
 
 
 def _limps(kind: str, case: _Case) -> bool:

@@ -93,6 +93,8 @@ def _by_utilization(group: Working) -> list[Lateness] | None:
     # A stranger keeps its GPU busy while the rank there waits: what it reads says nothing of who spins.
     own = sorted(rank.utilization_pct for rank in group.ranks if not rank.strangers)
     usual = own[len(own) // 2] if own else 0.0
+    if usual <= 0:
+        return None
     least = usual - _UTILIZATION_TOLERANCE_PCT if usual >= _SPINNING_PCT else _HALF_EMPTY * usual
     idle = [rank for rank in group.ranks if rank.utilization_pct <= least]
     if not idle or any(_draws_as_if_busy(group, rank, usual) for rank in idle):

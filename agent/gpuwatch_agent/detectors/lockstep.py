@@ -102,7 +102,10 @@ def _working(window: Window, group: Group) -> Working | None:
     if len(views) < 2 or 2 * len(views) < len(group.uuids):
         return None
     utilization = [view.values("utilization_pct", WINDOW_S) for view in views]
-    places = _places_at_work(utilization)
+    strangers = computing_strangers(window, group)
+    # A stranger keeps its GPU busy in the group's pauses: when the group worked is told by those without one.
+    own = [column for view, column in zip(views, utilization, strict=True) if view.uuid not in strangers]
+    places = _places_at_work(own if 2 * len(own) >= len(views) else utilization)
     if places is None:
         return None
     places = _inner(places)
@@ -120,7 +123,6 @@ def _working(window: Window, group: Group) -> Working | None:
         return None
     alike = len({view.gpu.name for view in views}) == 1
     busy = _means(taken, utilization) or [100.0] * len(views)
-    strangers = computing_strangers(window, group)
     ranks = [
         Rank(
             view=view,

@@ -184,10 +184,11 @@ def test_another_culprit_is_told_anew_once_it_lasts() -> None:
     """The finding is the same and its GPU is not: who was told would look at the wrong board."""
     story = Story(GPUS, [Culprit()])
     story.passes(15, at(85, 0))
-    (finding,) = story.passes(10, at(85, 1))
-    assert finding.gpus == [1]
+    (finding,) = story.passes(29, at(85, 1))
+    assert finding.gpus == [0], "who was named stays named until the other has been worse for long"
     assert len(story.engine.events) == 1
-    story.passes(30, at(85, 1))
+    (finding,) = story.passes(2, at(85, 1))
+    assert finding.gpus == [1]
     assert told_by(story) == [("raised", [0], "Its fan, at 85 °C."), ("changed", [1], "Its fan, at 85 °C.")]
 
 
@@ -206,8 +207,18 @@ def test_a_culprit_that_wavers_is_not_told_each_time() -> None:
     story = Story(GPUS, [Culprit()])
     story.passes(15, at(85, 0))
     for turn in range(20):
-        story.passes(6, at(85, turn % 2))
+        (finding,) = story.passes(6, at(85, turn % 2))
+        assert finding.gpus == [0]
     assert len(story.engine.events) == 1
+
+
+def test_seconds_against_one_gpu_do_not_count_against_another() -> None:
+    """Two short suspicions of two GPUs are neither of them long enough, though there was one all the time."""
+    story = Story(GPUS, [Culprit()])
+    assert story.passes(9, at(85, 0)) == []
+    assert story.passes(9, at(85, 1)) == []
+    (finding,) = story.passes(12, at(85, 1))
+    assert finding.gpus == [1]
 
 
 def test_looks_that_are_meant_to_be_far_apart_are_no_gaps() -> None:

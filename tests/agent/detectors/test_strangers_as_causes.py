@@ -50,6 +50,29 @@ def test_the_rank_beside_a_stranger_is_late_and_not_its_innocent_sibling(activit
     assert not any("host" in one.summary for one in findings)
 
 
+def pausing(change: Change) -> Change:
+    """The same with a pause of 30 s in each minute, in which a GPU without work lowers its clock."""
+
+    def changed(gpu: Gpu, second: int) -> Gpu:
+        gpu = change(gpu, second)
+        if second % 60 < 30:
+            return gpu
+        if gpu.index == 0:
+            return structs.replace(gpu, utilization_pct=0.0, sm_clock_mhz=345, power_w=90.0)
+        return structs.replace(gpu, utilization_pct=70.0)
+
+    return changed
+
+
+def test_a_strangers_work_in_the_groups_pauses_is_no_work_of_the_group() -> None:
+    """The GPU beside the stranger's rests with low clocks when there is nothing to do: it holds nobody back."""
+    told = Story(ranks(2), [TpImbalanceDetector()])
+    told.passes(180)
+    change = pausing(intruder(1, late(1, pace=0.75), sm_pct=30.0))
+    findings = [one for _ in range(60) for one in told.passes(4, change)]
+    assert {tuple(one.gpus) for one in findings} == {(1,)}
+
+
 def test_strangers_on_half_of_the_ranks_are_no_yardstick_either() -> None:
     """Two of four GPUs are shared by different programs and read 100 %: the other two are not slow for that."""
     first = intruder(0, sleeping_while_waiting(0), name="a.py", command="a.py", sm_pct=30.0)
