@@ -1,6 +1,7 @@
 """Frames and topologies as they come from real nodes, good days and bad."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,18 @@ from gpuwatch_agent.model.topology import Topology, TopologyGpu
 GIB = 1024**3
 NOW = 1_763_674_267.0  # 21:31:07 UTC
 H100 = "NVIDIA H100 80GB HBM3"
+
+@pytest.fixture(autouse=True)
+def terminal_of_nobody() -> Iterator[None]:
+    """What a test told the dashboard of its terminal holds for that test alone."""
+    yield
+    if "gpuwatch.tui.palette" in sys.modules:
+        from gpuwatch.tui.canvas import Canvas
+        from gpuwatch.tui.palette import use_few_colours
+
+        use_few_colours(False)
+        Canvas.ascii_only = False
+
 
 HOST = Host(
     uptime_s=12 * 86400 + 4 * 3600,
