@@ -21,6 +21,7 @@ GIB = 1024**3
 NOW = 1_763_674_267.0  # 21:31:07 UTC
 H100 = "NVIDIA H100 80GB HBM3"
 
+
 @pytest.fixture(autouse=True)
 def terminal_of_nobody() -> Iterator[None]:
     """What a test told the dashboard of its terminal holds for that test alone."""

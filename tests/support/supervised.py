@@ -79,9 +79,19 @@ async def supervised(sampling: SamplingSection = QUICK) -> AsyncIterator[Supervi
         yield one
     finally:
         await one.supervisor.stop()
+        await _all_heard_of(one.supervisor)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+async def _all_heard_of(supervisor: Supervisor) -> None:
+    """On a busy machine `stop` does not wait for the last end: a loop that closes before leaves transports to nobody."""
+    for one in list(supervisor._children):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(one.end(), _PATIENCE_S)
+        one._process._transport.close()  # type: ignore[attr-defined]  # asyncio's own, there since it has subprocesses
+    await asyncio.sleep(0)
 
 
 _others: set[int] = set()
